@@ -58,7 +58,7 @@ export async function takeTurns(
   });
 }
 
-/** A long bench shows each figure at once, so that an interrupted one is of use, too. */
+/** Describes figures as soon as they are measured, so that an interrupted bench also has results. */
 function describe({ seconds, cpuSeconds, peakBytes }: Figures): string {
   const cpu = cpuSeconds === undefined ? '' : `, ${cpuSeconds.toFixed(2)} s of CPU`;
   const memory = peakBytes === undefined ? '' : `, ${Math.round(peakBytes / 1e6)} MB`;

@@ -56,7 +56,7 @@ const { output } = await bundle.write({
 });
 await bundle.close();
 
-// A source that is not ASCII takes two bytes a character, and stays in the memory of the program.
+// Node.js keeps the source in memory, with two bytes a character unless it is all ASCII.
 for (const { fileName } of output) {
   const path = join(dist, fileName);
   const code = readFileSync(path, 'utf8');

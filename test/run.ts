@@ -19,7 +19,7 @@ import { importsOf } from '../docs/import-graph.ts';
 const PROGRAMS: ReadonlySet<string> = new Set(['node:child_process']);
 const BROWSER: ReadonlySet<string> = new Set(['playwright-core']);
 const SOCKETS: ReadonlySet<string> = new Set(['node:http', 'node:https', 'node:net', 'node:tls']);
-/** Starts a program only if a program has mounted something there. */
+/** Not searched: this module starts a program only if another program has mounted something in the folder. */
 const TEMPORARY_FOLDER = join(import.meta.dirname, 'support', 'temporary-folder.ts');
 /** Modules look for the page beside the folder that they are in, so it is at the top. */
 const COMPILED = '.compiled';

@@ -66,7 +66,7 @@ const startAnew = () => {
 	return looking.signal;
 };
 
-/** A choice must not move the field that makes it, so the blocks above others keep their heights. @param {boolean} isKept */
+/** Keeps the heights of blocks, so that a choice does not move its own field. @param {boolean} isKept */
 const keepHeights = (isKept) => {
 	for (const id of ['answer', 'tools', 'line']) {
 		const { style, offsetHeight } = byId(id);
@@ -400,7 +400,7 @@ link.onclick = (event) => {
 };
 byId('sum').onclick = () => load(import('./checksum.js'), byId('sumLink').href);
 addEventListener('popstate', () => {
-	// The parts of another view are elsewhere. Hidden for a frame, they appear there instead of moving.
+	// Another view has its parts at other places. Hiding the page for a frame prevents a visible movement.
 	const { style } = byId('main');
 	style.visibility = 'hidden';
 	result.hidden = true;

@@ -4,7 +4,7 @@ const IMAGE_KEY =
 const NO_IMAGE = /^(?:true|false|sha256:.*|)$|\.(?:png|jpe?g|gif|svg|webp|ico|avif)$/i;
 /** Each level needs a call. */
 const DEPTH_MAX = 500;
-/** Characters that aliases repeat, all together. A short line can repeat a long list. */
+/** Maximum number of characters that all aliases together repeat. A short line can repeat a long list. */
 const ALIASES_MAX = 1_000_000;
 const KEY = /^(?:"([^"]+)"|'([^']+)'|([\w./-]+))\s*(?::(?=\s|$)|=)\s*(.*)$/;
 

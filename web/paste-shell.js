@@ -4,7 +4,7 @@ import { toName } from './paste.js';
 const SCHEME =
 	/^(?:docker|oci|oras|docker-image|container):\/\/|^(?:docker-daemon|containers-storage):(?!\/)/;
 const IMAGE_FLAG = /^--(?:[a-z-]+-)?image$/;
-/** Programs in a command whose arguments are read. Each takes all words after it. */
+/** Maximum number of programs in a command whose arguments are read. Each reads all words after its name. */
 const PROGRAMS_MAX = 20;
 /** Options without a value, of all programs. */
 const SWITCH =

@@ -14,7 +14,7 @@ import type { MemoryCaches } from '../util/memory-caches.ts';
 export interface CountingSurroundings {
   /** Number of processes of this service on this machine. */
   readonly workers: number;
-  /** The list of in-memory caches. */
+  /** The list to which an in-memory cache is added. */
   readonly caches?: MemoryCaches;
 }
 

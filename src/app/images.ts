@@ -87,7 +87,7 @@ export interface ImageParts {
   readonly caches?: MemoryCaches;
   /** Bytes of memory for this process; without a limit where absent. */
   readonly memory?: number;
-  /** True if nothing reads a blob twice at the same time. */
+  /** True if only one reader at a time reads a blob. */
   readonly hasOneReader?: boolean;
 }
 

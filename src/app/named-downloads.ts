@@ -3,8 +3,8 @@ import type { DownloadNamed } from '../tls/acme/revocation.ts';
 import { ownAddresses } from '../util/own-addresses.ts';
 
 /**
- * Downloads from addresses that a certificate names: its revocation list, and its OCSP responder. Only public addresses
- * pass, unless the authority is a private one with `acme_ca_file`, or the host is that of its directory.
+ * Creates the downloads from addresses that a certificate names: its revocation list and its OCSP responder. Only
+ * public addresses pass, unless `acme_ca_file` names a private authority, or the host is that of the authority's directory.
  */
 export function createNamedDownloads({
   acmeCaFile,

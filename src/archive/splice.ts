@@ -58,7 +58,7 @@ async function* splice(
   await using unpacked = openUnpacked(blob, blobs, signal, onFetched);
   const batch = Buffer.allocUnsafeSlow(Math.min(BATCH, end - start));
   let filled = 0;
-  /** Bytes that are neither sent nor collected. */
+  /** Bytes of the range that are still missing. */
   let left = end - start;
   for (const part of parts(start)) {
     if (left === 0) break;
@@ -100,7 +100,7 @@ async function* splice(
 
 /** The unpacked content of a blob, chunk by chunk. */
 interface Unpacked extends AsyncDisposable {
-  /** Drops all before a position, and returns the number of bytes from there on that the chunk has. */
+  /** Skips the bytes before a position, and returns the number of bytes that the chunk has from there. */
   available(position: number): number;
   /** Waits for the next chunk. */
   more(): Promise<void>;
@@ -108,7 +108,7 @@ interface Unpacked extends AsyncDisposable {
   take(count: number): Buffer;
   /** Takes bytes of the chunk into another buffer. */
   copy(count: number, target: Buffer, at: number): void;
-  /** Reads on until the blob is verified, and returns the given bytes, which then are no longer those of a chunk. */
+  /** Reads and verifies the rest of the blob. Returns the given bytes, copied if another chunk replaces them. */
   verified(last: Buffer): Promise<Buffer>;
 }
 

@@ -112,7 +112,7 @@ export class FetchedFile implements GrowingFile {
 
   fail(failure: Error): void {
     this.#failure = failure;
-    // The rest is not in the file, and leaves the memory with the fetch.
+    // The other bytes are only in memory, which ends with the fetch.
     this.#received = this.#stored;
     this.#begun.reject(failure);
     this.#notify();

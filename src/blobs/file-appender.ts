@@ -18,11 +18,11 @@ export interface FileAppenderOptions {
 }
 
 /**
- * Minimum bytes of a chunk that is written as it is, if it has at least this share of its memory. Others are copied to a
- * batch.
+ * A chunk with at least this many bytes, and at least this share of its underlying memory, is written without a copy.
+ * Other chunks are copied to a batch.
  */
 const [LARGE_CHUNK, LARGE_SHARE] = [64 * 1024, 1 / 2] as const;
-/** The bytes that wait to be written at which the sender must pause. They are also the largest write. */
+/** The sender must pause once this many bytes wait to be written. One write also has at most this many bytes. */
 const MOST_WAITING = 512 * 1024;
 /** The batch size, in bytes, if small chunks arrive fast. */
 const LARGEST_BATCH = 256 * 1024;
@@ -35,7 +35,7 @@ const PATIENCE_MS = 5;
 /** Bytes that wait to be written. */
 interface Piece {
   readonly bytes: Buffer;
-  /** Called once they are written, or never will be. */
+  /** Called once the bytes are written, or once they cannot be written any more. */
   readonly release: () => void;
 }
 
@@ -45,7 +45,7 @@ interface Piece {
  * previous one.
  *
  * Large chunks are written from the sender's memory, which it may use again once the callback of `write` is called.
- * Small ones are copied, so that the garbage collector frees them young.
+ * Small chunks are copied, so that the garbage collector can free them early.
  */
 export class FileAppender extends Writable {
   readonly #descriptor: number;

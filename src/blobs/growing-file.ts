@@ -84,7 +84,7 @@ export class FileStream extends DirectStream {
       return begun.pace;
     };
     this.#reader = {
-      // Only a stream that is read counts among the readers; a sink has a size of its own.
+      // Only a stream that is read counts among the readers, because a sink has its own chunk size.
       get pace() {
         pace ??= begin();
         return pace;

@@ -14,7 +14,7 @@ export interface RecentBytes {
    * @param release called once when no reader uses these bytes any more
    */
   add(start: number, bytes: Buffer, release: () => void): void;
-  /** Drops bytes as {@link add} does, because fewer of them must be kept. */
+  /** Drops bytes as {@link add} does. Call it once fewer bytes must be kept. */
   trim(): void;
   /** Lends the bytes from a position on, as far as they were added at once; undefined if they are not in memory. */
   lend(position: number): LentBytes | undefined;

@@ -19,7 +19,7 @@ export interface SharedBlobs {
   before(source: BlobReader, registry: string, path: string): BlobReader;
 }
 
-/** Lets each client read its blobs at its own speed. A lone reader would only wait for a shared fetch. */
+/** Shares no requests. A single reader gains nothing from a shared fetch, and would wait for it. */
 export const sharingNothing: SharedBlobs = { before: (source) => source };
 
 /** Maximum bytes that all fetches keep in memory for their readers. */

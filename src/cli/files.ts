@@ -31,7 +31,7 @@ const LINES = 1000;
 /**
  * Lists a directory of an image, or one file, as `tar tv` does.
  *
- * @param what its path is bytes in Latin-1
+ * @param what the request; its path has one Latin-1 character for each byte
  * @throws ServiceError if the image or the path does not exist, or a layer cannot be read
  */
 export async function listFiles(

@@ -11,7 +11,7 @@ import { describe, wrap } from './wrap.ts';
 const SETTINGS = Object.entries(SCHEMA) as readonly [SettingName, Setting<unknown>][];
 /** The flags of settings, by the names in capitals that texts write. */
 const FLAGS = new Map(SETTINGS.map(([name]) => [fileKey(name).toUpperCase(), `--${flagName(name)}`]));
-/** Also words of other meanings. */
+/** Names of settings that texts also write with another meaning. */
 const WORDS: ReadonlySet<string> = new Set(['HOST', 'PORT', 'TLS']);
 const SETTINGS_TOPIC = 'settings';
 const CONFIG_DOC =

@@ -18,7 +18,7 @@ export function listedPlatforms(listed: readonly ListedImage[]): ReadonlyMap<str
       const [one, other] = [chosen.get(image) ?? platform, platform].map(formatPlatform);
       if (one !== other)
         throw new UsageError([
-          `The list has ${name} for ${one} and ${other}, but one file has each image once. Choose one with --platform.`,
+          `The list names ${name} for ${one} and for ${other}, but an archive can contain only one of them. Choose one with --platform.`,
         ]);
       chosen.set(image, platform);
     }
@@ -31,10 +31,10 @@ function platformOf(name: string, text: string): Platform {
     return parsePlatform(text);
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
-    // The reader of lists marks variables without a value so.
+    // The reader of lists writes `<>` for a variable without a value.
     const why = text.includes('<>') ? 'depends on a variable' : `is ${quote(text)}, which is not a platform`;
     throw new UsageError([
-      `The platform of ${name} ${why}. Name one such as linux/arm64, or choose one for all images with --platform.`,
+      `The platform of ${name} ${why}. Name a platform such as linux/arm64, or choose one for all images with --platform.`,
     ]);
   }
 }

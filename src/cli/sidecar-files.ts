@@ -43,7 +43,7 @@ export function requirePublication(
     ]);
   if (query.ownPlatforms !== undefined)
     throw new UsageError([
-      'Metalinks are not available for images of different platforms. Choose one for all with --platform.',
+      'Metalinks are not available for images of different platforms. Choose one platform for all images with --platform.',
     ]);
   if (replicas.length === 0)
     throw new UsageError(['A metalink says where the file is: name the services with --replicas.']);

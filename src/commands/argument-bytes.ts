@@ -2,9 +2,9 @@ import { readFile } from 'node:fs/promises';
 import process from 'node:process';
 
 /**
- * Returns an argument of this process as bytes in Latin-1. Node.js decodes arguments as UTF-8 and replaces other bytes,
- * while names of files are any bytes. Linux keeps the arguments as they were given; those of the parent count if it
- * started this process with another version of Node.js.
+ * Returns an argument of this process with one Latin-1 character for each byte. Node.js decodes arguments as UTF-8 and
+ * replaces other bytes, but file names can contain any bytes. Linux keeps the original arguments. They are those of the
+ * parent if it started this process with another version of Node.js.
  */
 export async function argumentBytes(text: string): Promise<string> {
   const encoded = Buffer.from(text).toString('latin1');

@@ -40,7 +40,7 @@ export function killGroup(pid: number): void {
   try {
     process.kill(-pid, 'SIGKILL');
   } catch {
-    // They have ended already, or run as another user.
+    // The processes have already ended, or run as another user.
   }
 }
 

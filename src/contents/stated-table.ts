@@ -3,7 +3,7 @@ import { createElementReader } from '../oci/json-elements.ts';
 import type { EntryType, ScannedEntry } from '../tar/scanner.ts';
 import { createLayerTable, type LayerTable } from './layer-table.ts';
 
-/** A table of contents in a layer that cannot be used, so that the layer has to be read. */
+/** Thrown if the table of contents in a layer cannot be used. The layer must then be read. */
 export class UnusableToc extends Error {
   override readonly name = 'UnusableToc';
 }
@@ -23,7 +23,7 @@ export interface TocLimits {
   readonly textBytes: number;
 }
 
-/** The name that eStargz gives to the file with the table, which is the last entry of the layer and not in the table. */
+/** The name of the file with the table in an eStargz layer. It is the last entry, and not listed in the table. */
 export const ESTARGZ_TOC = 'stargz.index.json';
 
 const TYPES: ReadonlyMap<unknown, EntryType> = new Map([
@@ -42,7 +42,7 @@ const NO_XATTRS: ReadonlyMap<string, string> = new Map();
 
 /**
  * Reads the table of contents of an eStargz or a zstd:chunked layer: what the layer's publisher states about its files.
- * It has no positions of data and no unpacked size, so that lists can be made from it, but no archives.
+ * It lacks the positions of data and the unpacked size. It therefore suffices for lists, but not for archives.
  *
  * @param ownSize bytes of the file with the table, if it is a file of the layer
  * @see https://github.com/containerd/stargz-snapshotter/blob/main/docs/estargz.md#toc-tocentries-and-footer
@@ -106,7 +106,7 @@ function entryOf(value: Readonly<Record<string, unknown>>): ScannedEntry {
   };
 }
 
-/** Reads a path as bytes in Latin-1. Writers put U+FFFD for bytes that are not UTF-8, so that the name is lost. */
+/** Reads a path as bytes in Latin-1. For bytes that are not UTF-8, writers put U+FFFD, so the original name is lost. */
 function pathOf(value: unknown): string {
   if (typeof value !== 'string' || value === '' || /[\0\ufffd]/.test(value))
     throw new UnusableToc('a name is missing or damaged');

@@ -2,7 +2,7 @@ import type { Addition, Count, CountingStore } from './counting-store.ts';
 
 /** A store that several processes can share. */
 export interface SharedCountingStore extends CountingStore {
-  /** Tells the others that this process counts, for another 30 seconds. */
+  /** Tells the other processes that this process counts in the store during the next 30 seconds. */
   attend(): void;
   /** Tells whether another process counts in the store. */
   isShared(): boolean;
@@ -18,7 +18,7 @@ export interface BufferedCountingStoreOptions {
   readonly schedule?: (save: () => void) => void;
 }
 
-/** A counter in its current window. */
+/** A counter in its current window, as this process knows it. */
 interface Known {
   value: number;
   /** Milliseconds since the epoch. */
@@ -28,15 +28,15 @@ interface Known {
   readonly window: number;
 }
 
-/** Milliseconds until a count is saved, and until another process is noticed. */
+/** Maximum milliseconds until a count is saved, and until this process notices another one. */
 const BUFFER_MS = 100;
 /** Milliseconds between two calls of {@link SharedCountingStore.attend}. */
 const ATTEND_MS = 10_000;
-/** Maximum number of counters in memory. Beyond it, they are read from the store again. */
+/** Maximum number of counters in memory. Beyond it, this process forgets them and reads them from the store again. */
 const MOST_KNOWN = 10_000;
 
 /**
- * Counts in memory, and saves the counts to a store in batches, as long as no other process uses the store. A write to a
+ * Counts in memory and saves the counts in batches, as long as no other process uses the store. Writing each count to a
  * file would be the largest cost of a request. A killed process loses its counts of the last 100 ms. If another process
  * starts to count, both write each count at once.
  *
@@ -50,7 +50,7 @@ export function createBufferedCountingStore({
 }: BufferedCountingStoreOptions): CountingStore {
   const known = new Map<string, Known>();
   const unsaved = new Map<string, Known>();
-  /** Counters without a window. Each download reads several. */
+  /** Counters that the store does not have. Each download reads several of them. */
   const absent = new Set<string>();
   let failure: Error | undefined;
   let isShared = true;
@@ -94,7 +94,7 @@ export function createBufferedCountingStore({
     });
   };
   const forget = (): void => {
-    // The store processes calls in their order, so that it has these counts before the next ones.
+    // The store processes calls in order, so it receives these counts before later ones.
     save();
     known.clear();
     absent.clear();

@@ -29,7 +29,7 @@ export type LoginOutcome = 'accepted' | 'refused' | 'unknown';
 /** Refused credentials per registry in a window: of all clients, and of one. */
 const MOST = 100;
 const MOST_OF_CLIENT = 25;
-/** The first tries of a client pass until this many, so that a few clients that guess do not lock out all others. */
+/** The first tries of each client have a higher limit, so that a few guessing clients do not lock out all others. */
 const FIRST_OF_CLIENT = 3;
 const MOST_WITH_FIRST = 200;
 const WINDOW_MS = 10 * 60_000;

@@ -84,8 +84,8 @@ export function alsoTrusting(listed: string, guard: Guard): Guard {
 }
 
 /**
- * Guards downloads of files that have signatures of their own. Plain HTTP passes, and trusted origins may have any
- * address.
+ * Creates a guard for downloads of files whose signatures the caller verifies. It therefore allows plain HTTP. Trusted
+ * origins may have any address.
  *
  * @param ownAddresses as {@link createGuard} takes them
  */

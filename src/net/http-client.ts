@@ -47,7 +47,7 @@ export interface HttpClientOptions {
 const ODD_ORIGINS_LIMIT = 256 * 1024;
 const DEFAULT_IDLE_TIMEOUT = 30_000;
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Bytes of unused buffers that are kept. The writer of a fetch, and its readers, use several buffers at once. */
+/** Maximum bytes of unused buffers that are kept. A fetch and its readers use several buffers at once. */
 const READ_BUFFERS_KEPT = 4 * 1024 * 1024;
 
 export function createHttpClient(options: HttpClientOptions): HttpClient {

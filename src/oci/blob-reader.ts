@@ -45,8 +45,8 @@ export interface BlobReader {
     onFetched?: Demand['onFetched'],
   ): Promise<Readable>;
   /**
-   * Reads a range for a caller that verifies the bytes by a digest of their own. It reads nothing else, even from a
-   * registry that ignores ranges, which fails. Absent if parts cannot be read by themselves.
+   * Reads a range and nothing else. The caller verifies the bytes by a digest of the range. Fails if the registry
+   * ignores ranges. Absent if the reader can only read whole blobs.
    */
   readPart?(blob: Descriptor, range: ByteRange, signal: AbortSignal): Promise<Readable>;
   /**
@@ -58,7 +58,7 @@ export interface BlobReader {
   prefetch?(blob: Descriptor, approach: Approach, signal: AbortSignal): Promise<void>;
 }
 
-/** Reads a part as {@link BlobReader.readPart} does. Fails if the reader cannot. */
+/** Reads a part as {@link BlobReader.readPart} does, or fails if the reader lacks this method. */
 export async function readPart(
   reader: BlobReader,
   blob: Descriptor,

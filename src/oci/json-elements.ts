@@ -1,6 +1,6 @@
 import { isJsonObject, type JsonObject } from './json.ts';
 
-/** Reads a JSON object with one list of objects, chunk by chunk, and keeps nothing of the list. */
+/** Reads a JSON object that contains one list of objects, chunk by chunk, without keeping the list in memory. */
 export interface ElementReader {
   /** @throws Error if an element is malformed or too large */
   push(chunk: Uint8Array): void;
@@ -14,7 +14,7 @@ export interface ElementReader {
   end(list: string): JsonObject;
 }
 
-/** Maximum bytes of one element, and of all outside of the list. */
+/** Maximum bytes of one element, and of the text around the list. */
 const TEXT_MAX = 2 ** 20;
 const [QUOTE, BACKSLASH, COMMA] = [0x22, 0x5c, 0x2c];
 const [LIST, LIST_END, OBJECT, OBJECT_END] = [0x5b, 0x5d, 0x7b, 0x7d];
@@ -23,9 +23,10 @@ const IN_LIST = 2;
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
 /**
- * A parser of the whole text would hold up the event loop and take several times its size in memory.
+ * Creates a reader that parses one element at a time. Parsing the whole text at once would block the event loop, and
+ * take several times the size of the text in memory.
  *
- * @param onElement called with each element; what it throws ends the reading
+ * @param onElement called with each element; an error that it throws ends the reading
  */
 export function createElementReader(onElement: (element: JsonObject) => void): ElementReader {
   /** The element that is not complete, and the text around the list. */

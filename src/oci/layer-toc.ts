@@ -4,7 +4,7 @@ import { ANNOTATIONS } from './manifest.ts';
 
 /** A table of contents within a layer, which an annotation in the manifest identifies by its digest. */
 export type LayerToc =
-  /** The digest is that of the table as JSON. The end of the layer states the position. */
+  /** The digest is that of the uncompressed table. The end of the layer states its position. */
   | { readonly kind: 'estargz'; readonly digest: Digest }
   /** The digest is that of the compressed table. */
   | { readonly kind: 'zstd-chunked'; readonly digest: Digest; readonly range: ByteRange };

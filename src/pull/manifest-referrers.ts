@@ -6,7 +6,7 @@ import type { Repository } from '../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
 import { HiddenImageError } from '../registry/status-error.ts';
 
-/** The manifests that are read to complete one list, and their bytes. Further descriptors stay unchanged. */
+/** Maximum manifests that are read to complete one list, and their bytes. Further descriptors stay unchanged. */
 const COMPLETED_MAX = 16;
 const COMPLETED_BYTES_MAX = 4 * 2 ** 20;
 

@@ -49,7 +49,7 @@ export const SLOWEST_REGISTRY: MinimumRateLimits = { bytesPerSecond: 1024, patie
  * Resolves when a response has started, so that an early failure is an error before the first byte. The body waits
  * until the stream is read.
  *
- * @param isPartOnly true to fail if a host ignores the range, instead of reading the blob up to it
+ * @param isPartOnly true to fail if a host ignores the range, instead of reading the bytes before the range, too
  * @throws ServiceError why no host has it; `size-mismatch` where the host states another size than the descriptor
  */
 export async function streamBlob(

@@ -35,11 +35,11 @@ export interface CachingClientOptions {
 const PATIENCE_MS = 5_000;
 /** Milliseconds by which the clocks of replicas may differ. */
 const MOST_SKEW_MS = 5_000;
-/** Maximum bytes of the manifest of a tag that is kept in memory, and of all of them. */
+/** Maximum bytes of one manifest of a tag in memory, and of all of them. */
 const [RECENT_MAX, RECENT_LIMIT] = [64 * 1024, 4 * 2 ** 20] as const;
-/** Milliseconds until the manifest of a tag is read again from the store, which thereby notes that it is in use. */
+/** Milliseconds until the manifest of a tag is read from the store again, so that the store sees that it is in use. */
 const RECENT_MS = 60_000;
-/** Milliseconds between two writes of when a tag was confirmed. */
+/** Minimum milliseconds between two writes of the time at which a tag was confirmed. */
 const SAVE_MS = 1_000;
 
 /**
@@ -103,7 +103,7 @@ export function createCachingClient(options: CachingClientOptions): DescribingCl
     signal: AbortSignal,
   ): Promise<FetchedManifest> => {
     const own = recent.get(keyOf(repository, tag));
-    // Another process may have confirmed the tag later, but its answer would be used for no time at all.
+    // Another process may have confirmed the tag later. Without a TTL, this request asks the registry anyway.
     const known = own !== undefined && (tagTtl === 0 || isNew(own)) ? own : await remember(repository, tag);
     if (known !== undefined && isNew(known)) return known.manifest;
     if (known !== undefined && tagTtl === 0) return confirm(repository, tag, known, signal);

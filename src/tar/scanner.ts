@@ -76,7 +76,7 @@ const NO_XATTRS: ReadonlyMap<string, string> = new Map();
  */
 export function createTarScanner(onEntry: (entry: ScannedEntry) => void): TarScanner {
   let position = 0;
-  /** Bytes to pass over, and how many of them are zeros after the data, which an archive may lack at its end. */
+  /** Bytes to skip. The last `zeros` of them are padding, which may be missing at the end of an archive. */
   let skip = 0;
   let zeros = 0;
   let isAfterZeros = false;

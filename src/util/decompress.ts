@@ -8,8 +8,8 @@ export class DamagedData extends Error {
 }
 
 /**
- * Bytes of an output chunk. Each chunk is a round trip to another thread, so that large ones make a single reader fast.
- * All chunks together are limited, and with many readers each of them gets small ones.
+ * Bytes of an output chunk. Each chunk takes a round trip to another thread, so large chunks make a single reader fast.
+ * All chunks together have a limit, so many readers get small chunks.
  */
 const CHUNK = { least: 32 * 1024, most: 256 * 1024, all: 4 * 2 ** 20 };
 /** The number of streams that are being decompressed. */

@@ -48,7 +48,7 @@ suite('downloads from addresses that a certificate names', () => {
     await assert.rejects(moved, { code: 'address-refused' });
   });
 
-  test('end at the limit, and fail with the status', async () => {
+  test('fail beyond the size limit, and for each status but 200', async () => {
     await using server = await startServer();
     const download = downloadsOf(PRIVATE_CA);
     await assert.rejects(download(server.url('/list'), 99, signal));

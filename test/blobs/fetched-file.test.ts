@@ -26,7 +26,7 @@ suite('a fetched file', () => {
     assert.deepEqual([fetched.received, fetched.available, fetched.stored], [2 * MIB, 2 * MIB, MIB]);
   });
 
-  test('offers only written bytes after a failure, because the others leave the memory', () => {
+  test('offers only written bytes after a failure, because the memory of the others is freed', () => {
     const fetched = setUp();
     fetched.receive(2 * MIB);
     fetched.advance(MIB);

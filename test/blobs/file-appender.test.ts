@@ -104,7 +104,7 @@ suite('appending to a file', () => {
     assert.ok(written.every((byte, at) => byte === at >> 16));
   });
 
-  test('writes large chunks from the memory of their sender, all that wait at once', async () => {
+  test('writes all waiting large chunks at once, from the memory of their sender', async () => {
     await using place = await target();
     const lengths: number[] = [];
     const released: number[] = [];

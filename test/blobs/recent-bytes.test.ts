@@ -52,7 +52,7 @@ suite('recent bytes', () => {
     assert.equal(recent.lend(0), undefined);
   });
 
-  test('are kept despite all limits until they are written', () => {
+  test('stay in memory until they are written, even beyond all limits', () => {
     const { budget, released, file, recent, add } = setUp({ positions: [], limit: PIECE, stored: 0 });
     add(3);
     assert.deepEqual([budget.held, released], [3 * PIECE, []]);

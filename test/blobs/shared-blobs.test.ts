@@ -61,7 +61,7 @@ suite('blobs without a disk cache', () => {
     assert.equal(source.reads.length, 2);
   });
 
-  test('come from the source itself where nothing is shared', async () => {
+  test('are read once for each reader if nothing is shared', async () => {
     const { source } = setUp();
     const reader = sharingNothing.before(source, REGISTRY, 'org/app');
     const readers = [1, 2].map(async () => buffer(await reader.read(sample.descriptor, undefined, always)));

@@ -108,15 +108,15 @@ suite('the arguments of save', () => {
   for (const [platforms, mistake] of [
     [
       ['linux/amd64', 'linux/arm64'],
-      'The list has app:2 for linux/amd64 and linux/arm64, but one file has each image once. Choose one with --platform.',
+      'The list names app:2 for linux/amd64 and for linux/arm64, but an archive can contain only one of them. Choose one with --platform.',
     ],
     [
       ['ARM 64'],
-      'The platform of app:2 is "ARM 64", which is not a platform. Name one such as linux/arm64, or choose one for all images with --platform.',
+      'The platform of app:2 is "ARM 64", which is not a platform. Name a platform such as linux/arm64, or choose one for all images with --platform.',
     ],
     [
       ['linux/<>'],
-      'The platform of app:2 depends on a variable. Name one such as linux/arm64, or choose one for all images with --platform.',
+      'The platform of app:2 depends on a variable. Name a platform such as linux/arm64, or choose one for all images with --platform.',
     ],
   ] as const)
     test(`refuse the platforms ${platforms.join(' and ')} of an image in a list, unless a flag chooses`, () => {

@@ -177,7 +177,7 @@ suite('merging layers', () => {
     assert.deepEqual(Object.keys(listing(tree)), ['lib', 'lib/b', 'usr', 'usr/lib', 'usr/lib/a']);
   });
 
-  test('accepts a path of 4095 bytes, also behind a symbolic link', () => {
+  test('accepts a path of 4095 bytes, also through a symbolic link', () => {
     const tree = treeOf([symlink('s', LONG), file(`s/${'m'.repeat(255)}`)]);
     assert.equal(Math.max(...Object.keys(listing(tree)).map(({ length }) => length)), 4095);
   });

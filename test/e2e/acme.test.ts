@@ -358,7 +358,7 @@ for (const client of ['greenlock', 'builtin'])
       assert.equal((await certificateOf(proxy)).lastFailure, undefined);
     });
 
-    test('one that suggests a later renewal is waited for, and one in the past gets an order at once', async () => {
+    test('a suggested window in the future delays the order, and one in the past causes it at once', async () => {
       // The certificates of today's stand-in have no authorityKeyIdentifier.
       await using bed = await startAcmeBed({ isOld: true });
       const { origin } = new URL(bed.authority.directory);

@@ -323,7 +323,7 @@ suite('distribution-spec 1.1', { skip: skipUnless('docker-registry') }, () => {
       assert.deepEqual(JSON.parse(response.body.toString()).manifests, entries);
     });
 
-    test('a descriptor has the type and the annotations of its manifest, also where a client left them out', async () => {
+    test('a descriptor has the type and the annotations of its manifest, even if a client omitted them', async () => {
       const subject = images.busyboxArm64.descriptor;
       const empty = blob(EMPTY, Buffer.from('{}'));
       const config = blob('application/vnd.example.config', Buffer.from('{}'));

@@ -318,7 +318,7 @@ suite('the files of an image', { skip: skipUnless('docker-registry', 'dockerd', 
     ['estargz', ['/etc', '/large', '/stargz.index.json']],
     ['chunked', ['/etc', '/large']],
   ] as const)
-    test(`a list of ${name} layers needs their table alone, which no other request uses`, async () => {
+    test(`a list of ${name} layers reads only their table, which no other request uses`, async () => {
       const image = `myimage=${faults.host}/${name}`;
       const listed = async (): Promise<unknown[]> => {
         const { body } = await json(`/api/v1/files?${image}`);

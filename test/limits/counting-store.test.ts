@@ -528,7 +528,7 @@ suite('counters in memory that are saved to a file', { timeout: 60_000 }, () => 
     store.close();
   });
 
-  test('memory is bounded, and no count is lost for that', async () => {
+  test('only a limited number stays in memory, and no count is lost', async () => {
     await using file = await open();
     const store = file.start();
     await addOne(store, 'a', 1);

@@ -202,7 +202,7 @@ suite('a description', () => {
 });
 
 suite('a tag', () => {
-  test('is read from its file once and written once a second, though the registry is asked each time', async () => {
+  test('is read from its file once and written once a second, although each request asks the registry', async () => {
     await using setup = await setUp();
     const calls: string[] = [];
     const { manifests } = setup.options;
@@ -235,7 +235,7 @@ suite('a tag', () => {
     assert.equal(setup.asked.filter((asked) => asked === 'HEAD latest').length, 12);
   });
 
-  test('is known from another process that confirmed it later', async () => {
+  test('uses a later confirmation by another process', async () => {
     await using setup = await setUp();
     await latest(setup);
     const other = createCachingClient(setup.options);

@@ -10,15 +10,15 @@ export interface TemporaryFolder extends AsyncDisposable {
 export const temporaryPrefix = 'dockerproxy-test-';
 
 /**
- * A new folder of our own; disposal also detaches whatever a container engine left mounted below it. Its name
- * carries our pid, so that `removeAbandonedFolders` knows whose it was if we are killed.
+ * Creates a temporary folder. Its disposal also unmounts everything that a container engine left mounted in it. The
+ * name contains the ID of this process, so that `removeAbandonedFolders` finds the folders of killed processes.
  */
 export async function temporaryFolder(): Promise<TemporaryFolder> {
   const path = await mkdtemp(join(tmpdir(), `${temporaryPrefix}${process.pid}-`));
   return { path, [Symbol.asyncDispose]: () => removeTree(path) };
 }
 
-/** Removes a folder with all in it, mounts first: what is mounted there may be someone else's files. */
+/** Removes a folder and its content. Unmounts first, because mounted files can belong to others. */
 export async function removeTree(path: string): Promise<void> {
   for (const mount of (await mountsBelow(path)).reverse()) await run('umount', ['-l', mount]);
   await rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });

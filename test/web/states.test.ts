@@ -181,7 +181,7 @@ suite('the page in every state', {
     }
   });
 
-  test('at a zoom of 400 %, everything is reached by scrolling down alone', async (t) => {
+  test('at a zoom of 400 %, scrolling down alone shows everything', async (t) => {
     // A window of 1280 × 1024 pixels at this zoom.
     const zoomed = { viewport: { width: 320, height: 256 }, deviceScaleFactor: 4 };
     for (const path of ['/', busybox(), `/?${image('test/nothing')}`, '/api']) {

@@ -68,7 +68,7 @@ const FilePage = Type.Object(
     digest: Type.String({ description: 'The digest of the manifest.' }),
     isRead: Type.Boolean({
       description:
-        'False if a layer was not read, and the table of contents in its eStargz or zstd:chunked format states its files.',
+        'True if the service has read all layers. False if some files are from the table of contents in an eStargz or zstd:chunked layer.',
     }),
     path: Type.String({ description: 'The listed directory, with links followed.' }),
     files: Type.Array(File),

@@ -28,7 +28,7 @@ export async function sendStream(
       observer?.sent(chunk.length);
       inspect?.(chunk);
       reply.request.credentials?.opened();
-      // A throttled chunk may still be replaced by a problem while it waits.
+      // While a throttled chunk waits, an error response can still replace it.
       if (sink === response) begin();
     });
     await flushed();

@@ -69,7 +69,7 @@ function limitEachClient(
 }
 
 function endSlowAnswers(server: Server, slowest: MinimumRateLimits, log: FastifyBaseLogger): void {
-  // Most responses end before the first check, so that they cost no more than an entry.
+  // Most responses end before the first check. They cost only an entry in this map.
   const flows = new Map<ServerResponse, Flow | undefined>();
   server.on('request', (_request: IncomingMessage, response: ServerResponse) => {
     flows.set(response, undefined);

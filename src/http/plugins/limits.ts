@@ -57,8 +57,8 @@ export async function limitRequests(
 }
 
 /**
- * Runs the work of one turn of the event loop together, at its end. Otherwise, each response would wake its client, or the
- * proxy on this machine, which takes a third of the CPU time of a short request.
+ * Collects work, and runs it together at the end of the current turn of the event loop. Otherwise, each response would
+ * wake its client or the proxy on this machine separately, which takes a third of the CPU time of a short request.
  */
 function createRounds(): (work: () => void) => void {
   let round: (() => void)[] = [];

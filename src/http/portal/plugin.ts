@@ -153,7 +153,7 @@ function createDescribe({ catalogue, allowlist, limits, count, traits }: PortalO
 /** The parameters that the page and a download share, beside the images. */
 const SHARED = ['platform', 'format', 'squash', 'referrers', 'have', 'parts'] as const;
 
-/** Returns the choices in the URL of the page, valid or not. A link downloads the first part. */
+/** Returns the choices in the URL of the page, valid or not. With `parts`, the link downloads the first part. */
 function chosenIn(query: PageQuery): Omit<DownloadQuery, 'myimage'> {
   const chosen = SHARED.flatMap((name) => (query[name] ? [[name, query[name]]] : []));
   return Object.fromEntries([...chosen, ...(query.parts ? [['part', '1']] : [])]);

@@ -3,8 +3,8 @@ import type { FastifyBaseLogger } from 'fastify';
 type Child = Parameters<FastifyBaseLogger['child']>;
 
 /**
- * The logger of one request, a child of the logger of the server. The first line creates the child, because most
- * requests log nothing.
+ * The logger of one request. It creates its child of the server's logger only for the first line, because most requests
+ * log nothing.
  */
 export class RequestLogger implements FastifyBaseLogger {
   readonly #parent: FastifyBaseLogger;

@@ -57,8 +57,8 @@ export interface ImageContents {
   open(image: PackedImage, options: ReadingOptions, signal: AbortSignal): Promise<UnpackedImage>;
   /**
    * Merges the files of an image for a list. If a layer was not read and has a table of contents, only that table is
-   * read. Its digest is verified, but the layer may have other files. An archive, whose bytes follow from the files,
-   * must never depend on it.
+   * read. Its digest is verified, but nothing proves that the layer contains the same files. Archives must therefore
+   * never depend on the table.
    *
    * @throws ServiceError as {@link ImageContents.open} does
    */
@@ -202,7 +202,7 @@ export function createImageContents({
     }
   };
 
-  /** Returns the row of a layer with the table of contents that it carries; the same row if it has no usable one. */
+  /** Returns the row with the table of contents in its layer, or the same row if the layer has no usable table. */
   const withStated = async (row: Row, blobs: BlobReader, admission: Admission, signal: AbortSignal) => {
     const toc = row.table === undefined ? tocOf(row.layer) : undefined;
     if (toc === undefined) return row;
@@ -325,7 +325,7 @@ export function createImageContents({
   };
 }
 
-/** Returns the bytes of a layer or, if these are more, of all its files, because a sparse one can state any size. */
+/** Returns the larger size: of the unpacked layer, or of all its files together. A sparse file can state any size. */
 function largestSize({ unpackedSize, columns }: LayerTable): number {
   return Math.max(
     unpackedSize,
@@ -346,10 +346,10 @@ interface Watcher {
   unpacked(chunk: Uint8Array): void;
 }
 
-/** The start of the key of a stated table, which no digest has, so that no archive is made of it. */
+/** The prefix of the keys of tables of contents. No digest begins so, and archives therefore never use these tables. */
 const TOC = 'toc ';
 
-/** Lets the tables of contents of one request be read. */
+/** Decides whether a request may read tables of contents, and counts their bytes. */
 type Admission = Pick<TocRequest, 'admit' | 'onUnpacked'>;
 
 /** Bounds the bytes of all tables of contents of a request as if they were layers. */

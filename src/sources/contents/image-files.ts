@@ -20,7 +20,7 @@ export interface OpenedFiles {
   readonly image: UnpackedImage;
   /** The config, byte for byte. */
   readonly configBytes: Uint8Array;
-  /** The image as an archive of layers as they are. */
+  /** The image as an archive with its layers unchanged. */
   readonly archive: Archive;
   /** Makes an archive of files of the image. @throws ServiceError if it is too large */
   archiveOf(layout: Layout, filename: string): Archive;
@@ -29,7 +29,7 @@ export interface OpenedFiles {
 /** The files of one image, for a list. */
 export interface ListedFiles {
   readonly image: ListedImage;
-  /** The image as an archive of layers as they are. */
+  /** The image as an archive with its layers unchanged. */
   readonly archive: Archive;
 }
 

@@ -15,7 +15,7 @@ export const TOC_MAX = { packed: 32 * 2 ** 20, unpacked: 150 * 2 ** 20 };
 /** Maximum bytes of all paths and link targets. */
 const TEXT_MAX = 32 * 2 ** 20;
 
-/** An empty gzip member at the end of an eStargz layer, whose extra field has the position of the table. */
+/** Bytes of the footer of an eStargz layer: an empty gzip member whose extra field has the position of the table. */
 const FOOTER = 51;
 const FOOTER_FORM = /^([\da-f]{16})STARGZ$/;
 const FOOTER_FIELD = [16, 38] as const;

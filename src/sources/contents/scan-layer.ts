@@ -37,7 +37,7 @@ export async function scanLayer(
   const builder = createLayerTable();
   const hash = createHash('sha256');
   let size = 0;
-  /** Bytes of all files, which a sparse file can exceed the archive by. */
+  /** Bytes of all files. Because of sparse files, these can be more than the bytes of the layer. */
   let fileBytes = 0;
   const scanner = createTarScanner((entry) => {
     builder.add(entry);

@@ -59,7 +59,7 @@ export function blobsOf(client: RegistryClient, sources: readonly RepositoryBlob
   };
 }
 
-/** Creates a function that opens the same blobs for each request. A closure in the source would keep parsed documents. */
+/** Creates a function that opens the same blobs for each request, without keeping parsed documents in its closure. */
 export function blobOpener(
   client: RegistryClient,
   repositories: readonly RepositoryBlobs[],

@@ -13,13 +13,13 @@ import type { ArchiveBlobs } from './archive-blobs.ts';
 import { isMissingImage } from './artifact-resolver.ts';
 import { type ResolvedImage, signableDigests } from './image-resolver.ts';
 
-/** An archive, with what depends on the time of a request. */
+/** An archive that equal requests share, with the steps that each request must repeat. */
 export interface ComposedArchive {
   readonly archive: Omit<Archive, 'staleSince'>;
   readonly layout: Layout;
   /** Resolves to true if everything that was checked for the archive still holds. */
   readonly stillHolds: StillHolds;
-  /** Opens the blobs for one request. A reader for private images checks each blob once, so that none may be shared. */
+  /** Opens the blobs for one request. Requests share no reader, because it checks each private blob only once. */
   readonly openBlobs: () => ArchiveBlobs;
 }
 
@@ -28,12 +28,12 @@ export type StillHolds = (client: RegistryClient, signal: AbortSignal) => Promis
 
 /** Maximum bytes of all archives. A typical one takes 50 kB. */
 const LIMIT = 8 * 2 ** 20;
-/** Milliseconds until an archive is composed again, which notes in the disk cache that its manifests are in use. */
+/** Milliseconds until an archive is composed again, so that the disk cache sees that its manifests are in use. */
 const TTL_MS = 60_000;
 /** Estimated bytes of an archive, and of each of its slices. */
 const [ARCHIVE_BYTES, SLICE_BYTES] = [4096, 512];
 
-/** Opens the cache of composed archives, by {@link keyOf}. Composing one takes longer than the rest of its first byte. */
+/** Opens the cache of composed archives, by {@link keyOf}. Composing takes most of the time to the first byte. */
 export function openComposedArchives(caches: MemoryCaches): MemoryCache<ComposedArchive> {
   return caches.open({
     ...{ name: 'composed-archives', limit: LIMIT, ttl: TTL_MS },
@@ -46,8 +46,8 @@ export function openComposedArchives(caches: MemoryCaches): MemoryCache<Composed
 }
 
 /**
- * Tells whether equal requests with equal roots get equal archives. Layers that are read, other images of `have`, and
- * referrers can change. Platforms of single images are not in {@link keyOf}.
+ * Tells whether equal requests with equal roots get equal archives. Unpacked layers, the images of `have`, and
+ * referrers can change. {@link keyOf} does not contain the platforms of single images.
  */
 export function isRepeatable({ format, have, referrers, platform, ownPlatforms }: ArchiveRequest): boolean {
   const isAsStored = FORMATS[format].unpacked === undefined;
@@ -55,7 +55,7 @@ export function isRepeatable({ format, have, referrers, platform, ownPlatforms }
   return isAsStored && have === undefined && referrers !== true && isForOne;
 }
 
-/** Fetches the manifest or index of each image. Undefined if one of them is not an image, which needs a longer search. */
+/** Fetches the manifest or index of each image. Undefined if one is missing, or is not an image. */
 export async function fetchRoots(
   client: RegistryClient,
   references: readonly Reference[],
@@ -84,7 +84,7 @@ export function keyOf(request: ArchiveRequest, roots: readonly FetchedManifest[]
   ]);
 }
 
-/** Makes a client that has the roots already. */
+/** Wraps a client so that it returns the roots without a request. */
 export function withRoots(
   client: RegistryClient,
   references: readonly Reference[],
@@ -102,7 +102,7 @@ export function withRoots(
 }
 
 /**
- * Returns what has to hold for later requests for the same images; undefined if each request has to resolve them.
+ * Creates the check for later requests for the same images; undefined if each request has to resolve them.
  *
  * @param signed the digests that {@link ImageSignatures.require} has returned
  */

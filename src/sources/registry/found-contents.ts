@@ -48,9 +48,9 @@ export interface FoundContents {
   readonly suffix: PlatformChoice;
   /** As in {@link Archive}. */
   readonly partialReferrers?: boolean | undefined;
-  /** Absent if each request has to find the contents. */
+  /** Checks whether a later request can use the same contents. Absent if each request has to find them. */
   readonly stillHolds?: StillHolds | undefined;
-  /** Opens the blobs again for another request, whose reader makes its own checks. */
+  /** Opens the blobs for another request with a reader of its own, which repeats its checks. */
   readonly openBlobs?: (() => ArchiveBlobs) | undefined;
 }
 

@@ -87,7 +87,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   /** The time of the first of the authority's failures in a row, over restarts. */
   let failingSince = (await store.failure(directory).catch(() => undefined))?.since;
   let isFallbackNext = true;
-  /** The times until which each authority asks to wait. */
+  /** The time until which each authority asks to wait, in milliseconds since the epoch. */
   const waits = new Map<CertificateOrder, number>();
 
   // Reports damage here, because greenlock reads the account in its thread.
@@ -195,7 +195,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     isFallbackNext = next === order;
     return next;
   };
-  /** The time of the next attempt after a failure: the earliest at which one of the authorities may be asked. */
+  /** The time of the next attempt after a failure: the earliest time at which an authority accepts an order. */
   const nextAttemptTime = (): number => {
     const chance = random();
     const retry = (asked: CertificateOrder): number => {

@@ -8,12 +8,12 @@ export interface AnswersOptions {
   readonly spread: () => Promise<void>;
 }
 
-/** Requests at once. Let's Encrypt allows 20 a second. */
+/** Maximum number of concurrent requests. Let's Encrypt allows 20 a second. */
 const AT_ONCE = 10;
 
 /**
  * Wraps the request function of `@root/acme` so that all challenges of an order are answered together. By itself,
- * `@root/acme` presents all of them, and then answers the next one only after the authority has validated the last.
+ * `@root/acme` presents all challenges, then answers each one only after the authority has validated the previous one.
  */
 export function answersAtOnce(jwsRequest: JwsRequest, { challenge, spread }: AnswersOptions): JwsRequest {
   /** URLs of challenges without a response so far. */
@@ -23,18 +23,18 @@ export function answersAtOnce(jwsRequest: JwsRequest, { challenge, spread }: Ans
 
   return async (acme, request) => {
     const { url } = request;
-    // The authority validates it already. Another response would be an error.
+    // The authority already validates this challenge. Another response would be an error.
     if (answered.has(url)) return jwsRequest(acme, { ...request, payload: '' });
     if (open.delete(url)) {
       await spread();
       const gate = createGate(AT_ONCE);
       const answer = async (other: string): Promise<void> => {
-        // Requests change their protected header.
+        // The request function changes the protected header.
         const own = { ...request, url: other, protected: { ...request.protected } };
         await gate.run(() => jwsRequest(acme, own), signal);
         answered.add(other);
       };
-      // `@root/acme` answers a failed one again, and reports why it fails.
+      // After a failure, `@root/acme` itself answers the challenge later, and reports the error.
       await Promise.allSettled([...open].map(answer));
       open.clear();
       answered.add(url);

@@ -50,7 +50,7 @@ export function ocspUrlOf(pair: IssuedPair): string | undefined {
 export function parseOcspResponse(response: Buffer, pair: IssuedPair, now: number): OcspStatus {
   const basic = basicResponse(response);
   const signed = signedStructure(basic);
-  if (signed === undefined) throw new Error('the OCSP response has no answer of RFC 6960');
+  if (signed === undefined) throw new Error('the OCSP response does not conform to RFC 6960');
   if (!isAuthorized(signed, pair.issuer, now))
     throw new Error('the OCSP response is not signed for the issuer of the certificate');
   // Before the answers: an optional version, the name of the responder, and a time.
@@ -96,7 +96,7 @@ function certificateId({ leaf, issuer }: IssuedPair): Buffer {
   // The first byte of a BIT STRING is the number of unused bits.
   const key = partsOf(elementAt(spki, 0))[1]?.content.subarray(1);
   if (serial === undefined || name === undefined || key === undefined)
-    throw new Error('the certificate is not one of RFC 5280');
+    throw new Error('the certificate does not conform to RFC 5280');
   return sequence(SHA1, octetString(sha1(name.whole)), octetString(sha1(key)), serial.whole);
 }
 

@@ -28,7 +28,7 @@ export function listUrlOf({ raw }: X509Certificate): string | undefined {
  */
 export function isListed(list: Buffer, leaf: X509Certificate, issuer: X509Certificate): boolean {
   const signed = signedStructure(elementAt(list, 0));
-  if (signed === undefined) throw new Error('the revocation list is not one of RFC 5280');
+  if (signed === undefined) throw new Error('the revocation list does not conform to RFC 5280');
   if (!signed.isSignedBy(issuer.publicKey))
     throw new Error('the issuer of the certificate has not signed the revocation list');
   // Before the entries: a version, the algorithm, the issuer, and one or two times. Entries are sequences of sequences

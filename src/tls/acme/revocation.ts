@@ -10,7 +10,7 @@ type ReadSuggestion = (
   signal: AbortSignal,
 ) => ReturnType<ReadRenewalInfo>;
 
-/** Tells whether the authority has revoked a certificate; undefined if that cannot be found out. */
+/** Tells whether the authority has revoked a certificate; undefined if that is unknown. */
 export type ReadRevocation = (
   certificate: Pick<Certificate, 'cert'>,
   signal: AbortSignal,
@@ -28,7 +28,7 @@ export interface RevocationOptions {
 /** Milliseconds for one response of a responder, and for one list. */
 const OCSP_TIMEOUT_MS = 15_000;
 const LIST_TIMEOUT_MS = 60_000;
-/** Bytes. A response has some thousand, most of them for certificates. */
+/** Maximum bytes of a response. Typical ones have a few thousand, mostly for certificates. */
 const LARGEST_RESPONSE = 65_536;
 /** Bytes. Let's Encrypt splits its lists into parts of less than one MiB. */
 const LARGEST_LIST = 16 << 20;

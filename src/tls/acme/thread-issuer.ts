@@ -91,7 +91,7 @@ function guarded(
   const names = new Set(domains.map((domain) => identifierOf(domain.replace(/^\*\./, ''))));
   const left = new Map<string, Challenge>();
   return {
-    // A client may not know all of them.
+    // The client in the thread may not know all challenges.
     spread: () => spread([...left.values()], signal),
     async present(challenge: Challenge) {
       if (!names.has(identifierOf(challenge.name)))

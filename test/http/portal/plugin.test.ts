@@ -172,7 +172,7 @@ suite('the page', { timeout: 600_000 }, () => {
     assert.ok(odd.html.includes('value="&quot;&gt;&lt;script'), odd.html);
   });
 
-  test('the page of an image that cannot be described names it, and asks for nothing that is refused, but links to the download', async () => {
+  test('the page of an image that cannot be described names it, sends no refused request, and links to the download', async () => {
     const described: string[] = [];
     const catalogue = {
       describe: async ({ reference }: DetailsRequest) => {
@@ -348,7 +348,7 @@ suite('the page', { timeout: 600_000 }, () => {
 });
 
 suite('the page of the API', { timeout: 600_000 }, () => {
-  test('tells of every route and every error, without a script but for the theme', async () => {
+  test('describes every route and every error, with no script except that of the theme', async () => {
     await using server = await startServer();
     const answer = await server.get('/api');
     assert.equal(answer.status, 200);

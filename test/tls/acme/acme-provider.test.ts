@@ -417,7 +417,7 @@ suite('a second authority', () => {
     await provider.close();
   });
 
-  test('is not delayed by the Retry-After of the first, nor the first by that of the second', async (t) => {
+  test('ignores the Retry-After of the first, which ignores that of the second', async (t) => {
     const bed = await startProvider(t, { fallback });
     const { pass, provider, orders, directories, authority, fallbackFailures } = bed;
     const retryAfter = 20 * HOUR_MS;
@@ -475,7 +475,7 @@ suite('renewal information', () => {
     await provider.close();
   });
 
-  test('is read again when the authority asks for that, at most each minute and at least each day', async (t) => {
+  test('is read again when the authority requests it, at most each minute and at least each day', async (t) => {
     const reads: number[] = [];
     let retryAfter: number | undefined = 2 * HOUR_MS;
     const renewalInfo = async ({ notAfter }: Certificate) => {

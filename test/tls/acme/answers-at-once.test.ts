@@ -39,7 +39,7 @@ function startOrder(fails: (url: string) => boolean = () => false) {
 }
 
 suite('the challenges of an order through greenlock', () => {
-  test('are answered together once all are presented, and only read later', async () => {
+  test('are answered together once all are presented, and are then only polled', async () => {
     const { request, readAll, seen, heads, most } = startOrder();
     await readAll();
     assert.deepEqual(most, { atOnce: 1 });
@@ -58,7 +58,7 @@ suite('the challenges of an order through greenlock', () => {
     );
   });
 
-  test('that could not be answered together are answered in their turn, which reports the failure', async () => {
+  test('that could not be answered together are answered again one by one, which reports the failure', async () => {
     const broken = NAMES[3] ?? '';
     const { request, readAll, seen } = startOrder((url) => url === broken);
     await readAll();

@@ -421,7 +421,7 @@ const CELLS = [
   ['builtin', 'dns-01'],
 ] as const satisfies [AcmeClient, ChallengeType][];
 
-suite('an authority that behaves as those of today do', {
+suite('an authority that behaves as current ones do', {
   skip: skipUnless('pebble', 'openssl'),
   concurrency: 2,
   timeout: 600_000,

@@ -140,7 +140,7 @@ suite('the revocation list', { skip: skipUnless('openssl') }, () => {
 });
 
 suite('an OCSP responder', { skip: skipUnless('openssl') }, () => {
-  test('that a certificate names tells whether it is revoked, and spares the list', async () => {
+  test('tells whether the certificate that names it is revoked, so that no list is downloaded', async () => {
     await using authority = await startAuthority();
     const { isRevoked, downloads } = readerOf(authority);
     const cert = await authority.issue('both');
@@ -186,7 +186,7 @@ suite('an OCSP responder', { skip: skipUnless('openssl') }, () => {
     }
   });
 
-  test('without an answer about the certificate leaves the question to the list', async () => {
+  test('that has no answer about the certificate makes the list decide', async () => {
     await using authority = await startAuthority();
     const { isRevoked, downloads, answers } = readerOf(authority);
     const [named, other] = [await authority.issue('both'), await authority.issue('ocsp')];
@@ -247,7 +247,7 @@ suite('revocation', () => {
     }
   });
 
-  test('is not asked for without an address', async () => {
+  test('is unknown if the certificate names no address', async () => {
     const { cert } = temporaryCertificate(['dl.example.org'], Date.now());
     const read = createRevocationReader({ download: () => assert.fail('it was asked'), now: Date.now });
     assert.equal(await read({ cert: `${cert}${cert}` }, new AbortController().signal), undefined);

@@ -16,7 +16,7 @@ export function create() {
   const { challenges } = storesFrom(threadPort());
   const posed = new Map<string, Challenge>();
   return {
-    /** greenlock then waits for the shortest time, because the first response to the authority waits for the records. */
+    /** The shortest wait, in milliseconds. The first response to the authority waits for the records instead. */
     propagationDelay: 1,
     async init() {
       return null;
