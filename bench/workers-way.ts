@@ -48,7 +48,7 @@ async function measure(
   const { registry, signal, image, certificate } = stage;
   const options = { signal, certificate: certificate.certificate };
   await using folder = await temporaryFolder();
-  // Removed after the processes in them have ended.
+  // The groups are removed after the processes in them have ended.
   await using groups = new AsyncDisposableStack();
   await using proxy = await startOverTls(stage, folder, { DOCKERPROXY_WORKERS: `${workers}` });
   const url = archiveUrl(proxy, registry, image);

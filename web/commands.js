@@ -50,7 +50,7 @@ export const exactDownload = (found, { platform, ...download }) => {
 export const fetchCommands = (url, file, format) => {
 	const name = quoted(file);
 	const wget = `wget -c -O ${name} '${url}'`;
-	// curl reports the status alone. The last byte is a request that reports the reason, and that a finished file allows.
+	// After a refusal, curl states only the status. A request for the last byte shows the reason.
 	const fetch = (/** @type {string} */ curl, word = name) => `${curl} -fL -C - -o ${word} '${url}'`;
 	const explain = (/** @type {string} */ curl) => `${curl} -sSL --fail-with-body -r -1 '${url}'`;
 	const { WSL: _, ...loaders } = loadersOf(file, format, new URL(url).searchParams.getAll('myimage'));

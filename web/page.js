@@ -7,7 +7,7 @@ export const make = (tag, properties) => Object.assign(document.createElement(ta
 /** @type {Portal.MakeButton} */
 export const makeButton = (textContent, onclick) => make('button', { type: 'button', textContent, onclick });
 
-/** Returns a name that breaks after its slashes. @param {string} name @returns {(string | Node)[]} */
+/** Splits a name so that its lines break after slashes. @param {string} name @returns {(string | Node)[]} */
 export const breakable = (name) =>
 	name.split(/(?<=\/)/).flatMap((part, at) => (at > 0 ? [make('wbr'), part] : part));
 

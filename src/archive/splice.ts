@@ -104,9 +104,9 @@ interface Unpacked extends AsyncDisposable {
   available(position: number): number;
   /** Waits for the next chunk. */
   more(): Promise<void>;
-  /** Takes bytes of the chunk. */
+  /** Returns the next bytes of the chunk without a copy. */
   take(count: number): Buffer;
-  /** Takes bytes of the chunk into another buffer. */
+  /** Copies the next bytes of the chunk into another buffer. */
   copy(count: number, target: Buffer, at: number): void;
   /** Reads and verifies the rest of the blob. Returns the given bytes, copied if another chunk replaces them. */
   verified(last: Buffer): Promise<Buffer>;

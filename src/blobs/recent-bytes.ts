@@ -35,7 +35,7 @@ export interface RecentBytesOptions {
   readonly budget: RecentBytesBudget;
   /** The positions of the readers. */
   readonly positions: () => Iterable<number>;
-  /** Maximum bytes of the fetch. */
+  /** Maximum bytes that one fetch keeps. */
   readonly window: number;
   /** Returns the position from which on bytes are kept despite all limits; absent if they are in a file. */
   readonly mustKeep?: () => number;

@@ -18,7 +18,7 @@ export interface WebFolder {
   readonly root: string;
   /** The URL path of the assets: `/assets/HASH`. */
   readonly assets: string;
-  /** The page, with the keys of its texts in place of them. */
+  /** The HTML of the page, with keys in place of its texts. */
   readonly template: string;
   readonly languages: Readonly<Record<Language, WebTexts>>;
 }

@@ -170,7 +170,7 @@ class Relay extends DirectStream {
     // The signal of the request destroys the stream, which aborts this one.
     this.#parts = parts(this.#closed.signal);
     this.#inspect = inspect;
-    // Last: a signal that has aborted already destroys at once what must be complete.
+    // The last step, because an already aborted signal destroys the stream at once, which must then be complete.
     addAbortSignal(signal, this);
   }
 

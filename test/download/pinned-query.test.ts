@@ -20,7 +20,7 @@ const ARCHITECTURES = ['amd64', 'arm64'] as const;
 const bytesOf = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
 const digestOf = (text: string): Digest => sha256(Buffer.from(text));
 
-/** An image for each architecture, by the letters of their layers; behind an index, or the first one alone. */
+/** An image: a letter for each layer, for each architecture. Without an index, the image exists for the first one only. */
 interface Sample {
   readonly chains: readonly [amd64: string, arm64: string];
   readonly isIndex: boolean;

@@ -36,7 +36,7 @@ export interface ContainedGreenlock {
 /** Milliseconds that `@root/acme` waits for DNS records, which an HTTP challenge does not have. */
 const DNS_WAIT_MS = 5000;
 
-/** The object that contains it. */
+/** The order for which greenlock runs in this thread. */
 export interface ContainedOrder {
   readonly domains: readonly string[];
   readonly challenge: ChallengeType | undefined;
