@@ -232,7 +232,7 @@ export async function createApp(
       }
       const timer = setTimeout(() => {
         const count = drain.end();
-        logger.warn({ count }, `Downloads that are broken off, as their time (drain) is over: ${count}`);
+        logger.warn({ count }, `Aborting the downloads that exceed the drain time: ${count}`);
       }, config.drain);
       await Promise.all([provider.close(), redirect?.close(), server.close()]);
       await drain.settled();

@@ -47,7 +47,7 @@ export async function startEngine(
       removed: (image) => logger.info({ image }, `Removed from the engine: ${image}`),
       notKept: (names, err) =>
         logger.warn({ err }, `${err.message}: ${names.join(', ')} is sent without a length`),
-      untidy: (err) => logger.warn({ err }, 'The record of pulled images could not be kept up'),
+      untidy: (err) => logger.warn({ err }, 'Cannot write the record of pulled images'),
     },
   }).catch((error: unknown) => {
     throw new ConfigError([error instanceof Error ? error.message : `${error}`]);
