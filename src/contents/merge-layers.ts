@@ -71,7 +71,7 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
     cached = undefined;
   };
 
-  /** Returns a node of this kind that has no children, in place of any other with its name. */
+  /** Replaces any node with this name by a node of this kind without children, and returns its number. */
   const place = (parent: number, name: Buffer, kind: number): number => {
     const before = nodes.find(parent, name);
     if (before !== -1 && isPresent(before)) remove(before);
