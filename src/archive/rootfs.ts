@@ -192,7 +192,7 @@ function* dataOf({
   yield* zeros(size - position);
 }
 
-/** One buffer many times, because a hole may have terabytes. */
+/** Yields the same buffer repeatedly, because a hole may have terabytes. */
 function* zeros(length: number): Generator<Uint8Array> {
   for (let left = length; left > 0; left -= ZEROS.length) yield ZEROS.subarray(0, left);
 }

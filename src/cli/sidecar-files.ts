@@ -15,7 +15,7 @@ import { explainWriting, type SavedFile, type Target } from './save-target.ts';
 
 /** The values that a metalink states beside the hashes of files. */
 export interface Publication {
-  /** Services that send the same. */
+  /** Services that send the same bytes. */
   readonly replicas: readonly Replica[];
   /** Name and version: `DockerProxy/1.0.0`. */
   readonly generator: string;

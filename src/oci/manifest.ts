@@ -183,7 +183,7 @@ export function parseManifestLinks(bytes: Uint8Array, contentType: string | unde
   };
 }
 
-/** Tells whether a descriptor in an index points at an image, or at an index of some. */
+/** Tells whether a descriptor in an index points at an image or at an index of images. */
 export function isImageEntry({ platform, annotations }: Descriptor): boolean {
   // Attestations are entries of an index like images, with the platform unknown/unknown.
   if (annotations?.[ANNOTATIONS.referenceType] === 'attestation-manifest') return false;

@@ -22,7 +22,7 @@ export interface ManifestGate {
    * Checks a manifest.
    *
    * @param load fetches the manifest, if its digest alone is not enough
-   * @throws ServiceError `signature-required`, `signature-invalid`, or what the upstream's trouble is
+   * @throws ServiceError `signature-required`, `signature-invalid`, or an error of the upstream
    */
   check(
     reference: Reference,

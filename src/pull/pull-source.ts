@@ -20,7 +20,7 @@ export interface PullSource {
   /**
    * Describes the manifest that a reference names.
    *
-   * @throws ServiceError `image-not-found`, `signature-required`, `signature-invalid`, or what the upstream's trouble is
+   * @throws ServiceError `image-not-found`, `signature-required`, `signature-invalid`, or an error of the upstream
    */
   describe(reference: Reference, request: PullRequest): Promise<DescribedManifest>;
   /**
@@ -72,7 +72,7 @@ export interface PulledBlob {
   /**
    * Reads the blob as {@link BlobReader.read} does.
    *
-   * @throws ServiceError `layer-unavailable`, `size-mismatch`, or what the upstream's trouble is
+   * @throws ServiceError `layer-unavailable`, `size-mismatch`, or an error of the upstream
    */
   read(range: ByteRange | undefined, signal: AbortSignal, onFetched?: Demand['onFetched']): Promise<Readable>;
 }

@@ -62,7 +62,7 @@ export interface RegistryClient {
   /**
    * Fetches the manifest or index behind a tag or a digest.
    *
-   * @throws ServiceError `image-not-found`, `content-mismatch`, or what the upstream's trouble is
+   * @throws ServiceError `image-not-found`, `content-mismatch`, or an error of the upstream
    */
   manifest(repository: Repository, reference: string, signal: AbortSignal): Promise<FetchedManifest>;
   /**

@@ -31,7 +31,7 @@ const LIST_LIMIT = 4 * 1024 * 1024;
  * Reads the tags of a repository page by page, up to a limit. After a full page without a link, continues with `last`,
  * because some registries truncate the list silently.
  *
- * @throws ServiceError `image-not-found`, `registry-failed`, or what the upstream's trouble is
+ * @throws ServiceError `image-not-found`, `registry-failed`, or an error of the upstream
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags
  */
 export async function listTags(repository: Repository, ask: AskForTags): Promise<TagList> {

@@ -52,7 +52,7 @@ export function parseAddressRange(text: string): AddressRange {
   const address = parseIpAddress(first);
   if (address === undefined || first.includes('%') || more.length > 0) throw new Error(RANGE_RULE);
   const most = address.kind() === 'ipv4' ? 32 : 128;
-  // The prefix of a mapped address counts the 96 bits that say that it is one.
+  // The prefix of a mapped address includes the 96 bits that mark it as mapped.
   const mapped = address.kind() === 'ipv4' && first.includes(':') ? 96 : 0;
   const prefix = length === undefined ? most : Number(length) - mapped;
   if (length !== undefined && !/^\d{1,3}$/.test(length)) throw new Error(RANGE_RULE);

@@ -17,7 +17,7 @@ export interface Referrer {
 /**
  * Finds the referrers of some manifests of a repository, one manifest at a time.
  *
- * @throws ServiceError `parameter-invalid` where they are too many, or what the upstream's trouble is
+ * @throws ServiceError `parameter-invalid` if they are too many, or an error of the upstream
  */
 export type FindReferrers = (
   reference: Reference,

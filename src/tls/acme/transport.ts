@@ -61,8 +61,8 @@ export class AcmeProblemError extends Error {
 const LARGEST_BODY = 1 << 20;
 
 /**
- * Makes one request to the authority. Unlike the transport that `@root/acme` brings, it gives up on one that does not
- * answer or does not end, and takes every status from 400 on for an error.
+ * Makes one request to the authority. Unlike the transport of `@root/acme`, it aborts a request whose response does not
+ * start or end in time, and treats every status from 400 as an error.
  *
  * @param timeout milliseconds, from the connection to the last byte
  * @throws AcmeProblemError, or what `fetch` throws
