@@ -48,7 +48,7 @@ const FIRST_ROOM = 16 * 1024 * 1024;
 /** Seconds. Access times closer to each other than this are not worth a write. */
 const ACCESS_PRECISION_S = 1;
 
-/** Makes the folder where it is missing. */
+/** Creates the folder if it is missing. */
 export async function openBlobFiles({ folder, onDamage }: BlobFilesOptions): Promise<BlobFiles> {
   await mkdir(join(folder, 'blobs'), { recursive: true, mode: 0o700 });
   await mkdir(join(folder, 'incoming'), { recursive: true, mode: 0o700 });

@@ -2,7 +2,7 @@ import process from 'node:process';
 import { helpText } from '../cli/help.ts';
 import { UsageError } from '../config/loader.ts';
 
-/** The width of the help in a wider terminal, and where the width is unknown. */
+/** The width of the help in a wider terminal, or if the width is unknown. */
 const WIDEST = 80;
 /** The help does not get narrower than this. */
 const NARROWEST = 50;

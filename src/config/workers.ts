@@ -8,7 +8,7 @@ const WORKER_BYTES = 256 * 2 ** 20;
 /** The resources of the machine for this service. */
 export interface Machine {
   readonly cores: number;
-  /** Bytes, by the limit of its group where it has one. */
+  /** Bytes; the limit of the control group, if one exists. */
   readonly memory: number;
 }
 

@@ -21,7 +21,7 @@ export interface MetalinkOptions {
 /**
  * The metalink of an archive, of a part of it, or of all its parts.
  *
- * @throws ServiceError `parameter-invalid` where it would have too many files
+ * @throws ServiceError `parameter-invalid` if it would have too many files
  */
 export function metalinkFile(download: FixedDownload, { addresses, generator }: MetalinkOptions): HashedFile {
   if (addresses.own === undefined && addresses.others.length === 0) throw noHost();

@@ -20,7 +20,7 @@ const GZIP_MAGIC = Buffer.from([0x1f, 0x8b]);
  * asked, which Go's client doesn't notice because it always accepts gzip.
  *
  * @param limit in bytes, for the compressed and for the decompressed body
- * @throws ServiceError `registry-failed` past the limit, and where it cannot be unpacked
+ * @throws ServiceError `registry-failed` if the body exceeds the limit or cannot be unpacked
  */
 export async function readBody(response: HttpResponse, limit: number): Promise<Buffer> {
   const { holdLarge = <T>(work: () => Promise<T>): Promise<T> => work() } = response;

@@ -167,7 +167,7 @@ export type ManifestLinks = (
 /**
  * Reads what a manifest or an index names, attestations and other artifacts included.
  *
- * @throws ServiceError `registry-failed` where it cannot be read
+ * @throws ServiceError `registry-failed` if it cannot be read
  */
 export function parseManifestLinks(bytes: Uint8Array, contentType: string | undefined): ManifestLinks {
   const body = parseJsonObject(bytes);
@@ -210,7 +210,7 @@ export function filterIndex(bytes: Uint8Array, kept: ReadonlySet<string>): Uint8
 /**
  * Reads the bytes of an image config.
  *
- * @throws ServiceError `not-an-image` where it does not describe a root file system
+ * @throws ServiceError `not-an-image` if it does not describe a root file system
  * @see https://github.com/opencontainers/image-spec/blob/main/config.md
  */
 export function parseImageConfig(bytes: Uint8Array): ImageConfig {

@@ -8,7 +8,7 @@ export interface Platform {
   readonly [brand]: 'Platform';
   readonly os: string;
   readonly architecture: string;
-  /** `v7` in `linux/arm/v7`; absent where the architecture's common variant is meant (`arm64` is `arm64/v8`). */
+  /** `v7` in `linux/arm/v7`; absent for the common variant of the architecture (`arm64` is `arm64/v8`). */
   readonly variant: string | undefined;
 }
 

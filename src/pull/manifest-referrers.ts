@@ -15,7 +15,7 @@ const COMPLETED_BYTES_MAX = 4 * 2 ** 20;
  * list has a tag that clients maintain instead. Its descriptors without a type are completed.
  *
  * @param artifactTypes the types of the listed referrers, empty for those without a type; all types if undefined
- * @throws ServiceError `image-not-found` where the repository is missing or private, or an error of the upstream
+ * @throws ServiceError `image-not-found` if the repository is missing or private, or an error of the upstream
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#unavailable-referrers-api
  */
 export async function readReferrers(

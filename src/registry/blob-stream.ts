@@ -50,7 +50,7 @@ export const SLOWEST_REGISTRY: MinimumRateLimits = { bytesPerSecond: 1024, patie
  * until the stream is read.
  *
  * @param isPartOnly true to fail if a host ignores the range, instead of reading the bytes before the range, too
- * @throws ServiceError why no host has it; `size-mismatch` where the host states another size than the descriptor
+ * @throws ServiceError for the reason why no host has it; `size-mismatch` if the host states another size than the descriptor
  */
 export async function streamBlob(
   hosts: readonly BlobHost[],
@@ -342,7 +342,7 @@ class BlobStream extends DirectStream {
 /**
  * Checks that a response to a request for the first byte of a blob states the blob's size, and drops its body.
  *
- * @throws ServiceError `size-mismatch`, or `content-mismatch` where it is of another range
+ * @throws ServiceError `size-mismatch`, or `content-mismatch` if it is of another range
  */
 export function checkSize(response: HttpResponse, blob: Descriptor): void {
   checkedStart(response, blob, 0, blob.size === 1);

@@ -17,7 +17,7 @@ export interface CredentialStore {
   /**
    * Finds the credentials for exactly this registry; undefined if absent.
    *
-   * @throws ServiceError `internal-error` where the store cannot be read
+   * @throws ServiceError `internal-error` if the store cannot be read
    */
   find(domain: string): Promise<Credentials | undefined>;
 }

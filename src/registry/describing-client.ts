@@ -13,7 +13,7 @@ export function describing(client: RegistryClient): DescribingClient {
         if (isVerdict(error)) throw error;
         return undefined;
       });
-      // A GET checks the bytes where the registry states the digest of another manifest.
+      // A GET checks the bytes if the registry states the digest of another manifest.
       const isOther = isDigest(reference) && head?.digest !== reference;
       if (head?.size === undefined || isOther || isGenericType(head.contentType))
         return described(await client.manifest(repository, reference, signal));

@@ -21,7 +21,7 @@ export interface UpstreamBudgetOptions {
   readonly limits: UpstreamLimits;
   /**
    * Called once before the work sends more than {@link FREE_REQUESTS} upstream requests. Throws to end the work, for
-   * example where the client has no download slot left.
+   * example if the client has no download slot left.
    */
   readonly onCostly?: (() => Promise<void>) | undefined;
 }

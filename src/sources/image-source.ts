@@ -85,7 +85,7 @@ interface ArchiveFacts {
   readonly filename: string;
   /** The media type of a file that is not a tar. Its content is untrusted. */
   readonly contentType?: string | undefined;
-  /** The manifest of each image, in the order of the request; its ID where no manifest is known. */
+  /** The manifest of each image, in the order of the request; its ID if no manifest is known. */
   readonly digests: readonly Digest[];
   /**
    * The digests by which to request the references from the registry, if they differ from those in the archive. They

@@ -54,7 +54,7 @@ function readKey(pem: string): KeyObject {
   }
 }
 
-/** The hashes that a signature may have been made with; null where the algorithm has its own. */
+/** The hashes that a signature may have been made with; null if the algorithm has its own. */
 function hashesOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): readonly (string | null)[] {
   const { namedCurve = '', modulusLength = 0 } = asymmetricKeyDetails ?? {};
   const ofCurve = CURVES.get(namedCurve);

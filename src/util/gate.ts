@@ -3,7 +3,7 @@ export interface Gate {
   /**
    * Runs work when there is room for it.
    *
-   * @throws the reason of the signal where it aborts before, or what the work throws
+   * @throws the reason of the signal if it aborts before, or what the work throws
    */
   run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T>;
 }

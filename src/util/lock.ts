@@ -13,7 +13,7 @@ export interface Locks {
    * Waits for the lock for at most five seconds. After that, or if the store of locks fails, every caller does the
    * work.
    *
-   * @throws the reason of the signal where it aborts
+   * @throws the reason of the signal if it aborts
    */
   wait(name: string, signal: AbortSignal): Promise<Disposable>;
 }

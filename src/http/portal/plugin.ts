@@ -159,7 +159,7 @@ function chosenIn(query: PageQuery): Omit<DownloadQuery, 'myimage'> {
   return Object.fromEntries([...chosen, ...(query.parts ? [['part', '1']] : [])]);
 }
 
-/** Paths of this service, which are not names of images even where they have that form. */
+/** Paths of this service, which are not names of images even if they have that form. */
 const RESERVED = /^(?:dl|file|api|v2|assets|metrics|healthz|readyz|\.well-known)(?:\/|$)|^[\w-]+\.[a-z]+$/;
 
 /** Checks whether a path names an image. `/favicon.ico` and `/robots.txt` do not. */

@@ -15,7 +15,7 @@ declare module 'fastify' {
 const REASON_MAX = 120;
 
 /**
- * Answers with an error: problem details, or HTML or plain text where the client prefers them. wget shows only the
+ * Answers with an error: problem details, or HTML or plain text if the client prefers them. wget shows only the
  * reason phrase, so the phrase describes the case.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9457

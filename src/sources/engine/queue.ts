@@ -7,7 +7,7 @@ export interface Queue {
    * Runs the work when a slot is free.
    *
    * @param onWait called at once, and after each change, with the number of requests ahead; not called without a wait
-   * @throws ServiceError `engine-busy` where too many wait already
+   * @throws ServiceError `engine-busy` if too many requests already wait
    */
   run<T>(work: () => Promise<T>, onWait: (ahead: number) => void, signal: AbortSignal): Promise<T>;
 }

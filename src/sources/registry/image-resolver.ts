@@ -227,7 +227,7 @@ async function fetchImage(search: Search, { digest, platform }: Descriptor): Pro
   );
 }
 
-/** Reads the config of an image. @throws ServiceError `registry-failed` where it is too large */
+/** Reads the config of an image. @throws ServiceError `registry-failed` if it is too large */
 export async function readConfig(
   client: RegistryClient,
   reference: Reference,

@@ -14,7 +14,7 @@ import { findSignatures } from './signature-finder.ts';
 
 /** The signature state of an image, for people. */
 export interface SignatureDetails {
-  /** `not-checked` where no rule has keys for it, or its registry could not be asked. */
+  /** `not-checked` if no rule has keys for it, or if its registry could not be asked. */
   readonly state: 'signed' | 'unsigned' | 'not-checked';
   /** The names of the keys that have signed it. */
   readonly keys: readonly string[];

@@ -9,7 +9,7 @@ import type { CertificateFailure } from '../certificate-provider.ts';
 export interface AcmeAccount {
   /** Its private key, as a JSON Web Key. */
   readonly key: object;
-  /** Its URL; undefined where the authority does not know the key yet. */
+  /** Its URL; undefined if the authority does not know the key yet. */
   readonly url: string | undefined;
 }
 
