@@ -132,7 +132,7 @@ export async function createServer({
     // Unknown parameters are refused, not removed, because a request is never partly ignored. Don't validate the schemas
     // themselves: Ajv would compile the schema of schemas, which takes a sixth of the startup time and 3 MB.
     ajv: { customOptions: { removeAdditional: false, validateSchema: false } },
-    // Never a number of hops: whoever reaches the server past the proxy could claim any address.
+    // Never a number of hops, because a client that bypasses the proxy could claim any address.
     trustProxy: trustProxy.length > 0 && trustProxy.map(({ cidr }) => cidr),
   });
   clientErrors.watch(app.server);

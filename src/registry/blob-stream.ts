@@ -50,7 +50,7 @@ export const SLOWEST_REGISTRY: MinimumRateLimits = { bytesPerSecond: 1024, patie
  * until the stream is read.
  *
  * @param isPartOnly true to fail if a host ignores the range, instead of reading the bytes before the range, too
- * @throws ServiceError for the reason why no host has it; `size-mismatch` if the host states another size than the descriptor
+ * @throws ServiceError of the last host; `size-mismatch` if the host states another size than the descriptor
  */
 export async function streamBlob(
   hosts: readonly BlobHost[],
@@ -121,7 +121,7 @@ class BlobStream extends DirectStream {
     this.on('error', this.#opened.reject);
     this.#opened.promise.catch(() => {});
     this.#serve();
-    // Last: a signal that has aborted already destroys at once what must be complete.
+    // The last step, because an already aborted signal destroys the stream at once, which must then be complete.
     addAbortSignal(signal, this);
   }
 

@@ -5,7 +5,7 @@ import type { KeyValueStore } from './manifest-store.ts';
 const LARGE = 64 * 1024;
 /** Maximum bytes of all cached manifests. */
 const LIMIT = 4 * 2 ** 20;
-/** Milliseconds until a manifest is read again from the store, which thereby notes that the manifest is in use. */
+/** Milliseconds until a manifest is read from the store again, so that the store sees that it is in use. */
 const TTL = 60_000;
 
 /** Maximum bytes of manifests and tags, and of one of them, without a disk cache. The largest real indexes have 200 kB. */

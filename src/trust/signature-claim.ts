@@ -95,7 +95,7 @@ function keysThatSigned(keys: readonly SigningKey[], data: Uint8Array, signature
   return keys.filter((key) => key.verifies(data, bytes));
 }
 
-/** Line breaks apart, just what the standard has: Node's decoder takes anything. */
+/** Only the standard alphabet and line breaks, because Node.js decodes any text. */
 function decodeBase64(text: string): Buffer | undefined {
   const written = text.replace(/[\r\n]/g, '');
   const bytes = Buffer.from(written, 'base64');

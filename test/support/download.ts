@@ -18,7 +18,7 @@ export interface OngoingDownload {
   /** Reads on after a pause, up to a total number of bytes; to the end by default. */
   resume(until?: number): void;
   leave(): void;
-  /** Rejects where the body is broken off or the client has left. */
+  /** Rejects if the body is broken off or the client has left. */
   done: Promise<Download>;
 }
 

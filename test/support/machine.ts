@@ -15,7 +15,7 @@ import { temporaryFolder } from './temporary-folder.ts';
 export interface Machine extends AsyncDisposable {
   /** Runs a command in it, as root. */
   run(command: string, args?: string[], options?: RunOptions): Promise<RunResult>;
-  /** Runs lines of sh in it; throws where they fail. */
+  /** Runs lines of sh in it; throws if they fail. */
   sh(script: string, options?: RunOptions): Promise<string>;
   /** Writes a file in it, with the folders above. */
   write(path: string, text: string): Promise<void>;

@@ -86,7 +86,7 @@ export function skipUnless(...names: PartName[]): string | false {
   return reasons.join('; ');
 }
 
-/** The reason why the part cannot be used; undefined where it can. */
+/** The reason why the part cannot be used; undefined if it can. */
 export function whyNot(name: PartName): string | undefined {
   if (name === 'busybox-amd64' || name === 'busybox-arm64') {
     const cached = busyboxIsCached(name === 'busybox-amd64' ? 'amd64' : 'arm64');

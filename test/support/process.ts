@@ -13,7 +13,7 @@ export interface RunOptions {
 }
 
 export interface RunResult {
-  /** The exit status, or null where a signal ended the process. */
+  /** The exit status, or null if a signal ended the process. */
   code: number | null;
   stdout: string;
   stderr: string;
@@ -30,7 +30,7 @@ export interface RunningProcess extends AsyncDisposable {
   stop(signal?: NodeJS.Signals, patience?: number): Promise<void>;
 }
 
-/** Runs a command to its end; rejects only where it cannot start, is aborted or takes too long. */
+/** Runs a command to its end; rejects only if it cannot start, is aborted, or takes too long. */
 export async function run(command: string, args: string[], options: RunOptions = {}): Promise<RunResult> {
   const timeout = options.timeout ?? 60_000;
   const running = start(command, args, options);
@@ -97,7 +97,7 @@ export async function spawnUntil(
   }
 }
 
-/** The path of a command, also where it lies in an sbin folder that a plain user's PATH leaves out. */
+/** The path of a command, also in an sbin folder, which the PATH of a plain user lacks. */
 export function findCommand(name: string): string | undefined {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
   return folders.map((folder) => join(folder, name)).find(isExecutable);

@@ -45,8 +45,8 @@ export interface ReferrerFinderOptions {
 /** The suffixes of cosign's tags, which follow the digest of a manifest. */
 const COSIGN_SUFFIXES = ['.sig', '.att', '.sbom'];
 /**
- * Manifests of a request, each of which costs up to five requests to its registry: all platforms of a few images. Not a
- * row of the request's budget, because it refuses a request before the first of them.
+ * Maximum number of manifests whose referrers a request may list: all platforms of a few images. Each costs up to five
+ * requests to its registry. This limit is not part of the request's budget, because it applies before the first of them.
  */
 const SUBJECTS_MAX = 100;
 /** Milliseconds for which an empty result is cached: short enough for a publisher who has just signed. */

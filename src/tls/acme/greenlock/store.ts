@@ -25,7 +25,7 @@ export function create({ directoryUrl }: GreenlockStoreOptions) {
   let certificateKey: Keypair | undefined;
   let issued: Issued | undefined;
 
-  // greenlock counts the parameters: one more, and it would pass a callback.
+  // greenlock counts the parameters of a function. With one more, it would pass a callback.
   return {
     accounts: {
       async check() {
