@@ -4,7 +4,7 @@ import { ownAddresses } from '../util/own-addresses.ts';
 
 /**
  * Creates the downloads from addresses that a certificate names: its revocation list and its OCSP responder. Only
- * public addresses pass, unless `acme_ca_file` names a private authority, or the host is that of the authority's directory.
+ * public addresses pass, unless `acme_ca_file` names a private authority, or the host is that of its directory.
  */
 export function createNamedDownloads({
   acmeCaFile,

@@ -99,7 +99,8 @@ export function composeArchive(
         continue;
       }
       upcoming = blobsAhead(index, ended);
-      // Start the next blobs only at the beginning. Later, filling the buffers of a waiting connection would slow the current blob.
+      // Start the next blobs only at the beginning. Later, a waiting connection that fills its buffers would slow the current
+      // blob.
       const begun = head === undefined ? [] : upcoming.map(({ begin }) => begin());
       const stream = isSpliced(content)
         ? readSpliced(content, range, blobs, ended, onFetched)

@@ -164,7 +164,7 @@ function lengthOf(entry: WrittenEntry): number {
 }
 
 /**
- * Lists the header of an entry, its data, and its padding. A sparse file has several stretches and zeros between.
+ * Lists the header of an entry, its data, and its padding. A sparse file has several stretches, with zeros between.
  *
  * @param block as in {@link entryHeader}; reused for each header
  */

@@ -12,7 +12,8 @@ const TIMEOUT_MS = 5_000;
  * @throws CommandError why it does not; UsageError without a fixed port
  */
 export async function checkHealth({ host, port }: Config): Promise<void> {
-  if (port === 0) throw new UsageError(['Port 0 selects a free port, which this command cannot know. Set the port with --port.']);
+  if (port === 0)
+    throw new UsageError(['Port 0 selects a free port, which this command cannot know. Set it with --port.']);
   const url = `${localUrl(host, port)}/healthz`;
   const status = await new Promise<number | undefined>((resolve, reject) => {
     nodeHttp()

@@ -10,8 +10,8 @@ import type { CountingStore } from './counting-store.ts';
 export interface LoginBrake {
   /**
    * Admits credentials, which count as refused until their outcome is known. Credentials that a registry recently
-   * accepted from this process always pass, and count only if it refuses them. Neither guesses nor many downloads then lock out
-   * others.
+   * accepted from this process always pass, and count only if it refuses them. Neither guesses nor many downloads then
+   * lock out others.
    *
    * @param client the client whose limits the request counts toward
    * @param key the keyed hash of the credentials, which stays in this process

@@ -125,7 +125,7 @@ class Lender extends DirectStream {
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
     this.#closed.abort();
     this.#abandon?.();
-    // A generator that waits for its next call releases its resources.
+    // Makes a generator that waits for its next call release its resources.
     this.#chunks.return().catch(() => {});
     callback(error);
   }
