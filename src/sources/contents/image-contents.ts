@@ -90,7 +90,7 @@ export interface ImageContentsOptions {
 const TREES = 96 * 2 ** 20;
 /** Bytes of cached tables of other layers. */
 const TABLES = 32 * 2 ** 20;
-/** Layers of an image whose tables of contents are read, each by up to two requests. Docker loads at most 127 layers. */
+/** Maximum layers of an image whose tables of contents are read, each by up to two requests. Docker loads at most 127. */
 const TOCS_MAX = 128;
 /** Maximum waiting images per layer that is read at once. */
 const QUEUE = 16;
