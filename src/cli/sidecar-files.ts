@@ -46,7 +46,9 @@ export function requirePublication(
       'Metalinks are not available for images of different platforms. Choose one platform for all images with --platform.',
     ]);
   if (replicas.length === 0)
-    throw new UsageError(['A metalink lists the URLs of the services that have the file. Name them with --replicas.']);
+    throw new UsageError([
+      'A metalink lists the URLs of the services that have the file. Name them with --replicas.',
+    ]);
 }
 
 export function createSidecarFiles(

@@ -50,7 +50,7 @@ export const SLOWEST_REGISTRY: MinimumRateLimits = { bytesPerSecond: 1024, patie
  * until the stream is read.
  *
  * @param isPartOnly true to fail if a host ignores the range, instead of reading the bytes before the range, too
- * @throws ServiceError of the last host; `size-mismatch` if the host states another size than the descriptor
+ * @throws ServiceError the error of the last host; `size-mismatch` if the host states another size than the descriptor
  */
 export async function streamBlob(
   hosts: readonly BlobHost[],

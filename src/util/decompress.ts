@@ -9,7 +9,7 @@ export class DamagedData extends Error {
 
 /**
  * Bytes of an output chunk. Each chunk takes a round trip to another thread, so large chunks make a single reader fast.
- * All chunks together have a limit, so many readers get small chunks.
+ * All chunks together have a limit, and many readers therefore get small ones.
  */
 const CHUNK = { least: 32 * 1024, most: 256 * 1024, all: 4 * 2 ** 20 };
 /** The number of streams that are being decompressed. */

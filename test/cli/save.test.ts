@@ -287,7 +287,10 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 600_00
       assert.equal(file, expected.replaceAll('priority="1"', 'priority="2"'));
     }
     const nowhere = await save(folder.path, name, '--metalink');
-    assert.match(nowhere.stderr, /^A metalink lists the URLs of the services that have the file\. Name them with --replicas/);
+    assert.match(
+      nowhere.stderr,
+      /^A metalink lists the URLs of the services that have the file\. Name them with --replicas/,
+    );
   });
 
   test('uses a token server at another private address if --allow names it', async () => {

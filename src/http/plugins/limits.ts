@@ -58,7 +58,7 @@ export async function limitRequests(
 
 /**
  * Collects work, and runs it together at the end of the current turn of the event loop. Otherwise, each response would
- * wake its client or the proxy on this machine separately, which takes a third of the CPU time of a short request.
+ * wake its client or the proxy on this machine, which takes a third of the CPU time of a short request.
  */
 function createRounds(): (work: () => void) => void {
   let round: (() => void)[] = [];
