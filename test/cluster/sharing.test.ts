@@ -50,8 +50,12 @@ suite('state that several processes share', { skip: skipUnless('docker-registry'
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder, WORKERS);
-    await Promise.all(Array.from({ length: 20 }, () => bed.check(proxy, layered)));
-    assert.equal(servers(proxy).size, 2, 'both have served');
+    // On a busy machine, one worker can accept all connections that come at the same time.
+    const bothServe = async () => {
+      await Promise.all(Array.from({ length: 20 }, () => bed.check(proxy, layered)));
+      return servers(proxy).size === 2;
+    };
+    await waitFor(bothServe, { what: 'both workers to serve' });
     for (const { digest } of layered.layers) assert.equal(bed.gets(digest).length, 1, digest);
     assert.equal(bed.gets(layered.config).length, 1);
     assert.equal([...bed.gets('latest'), ...bed.gets(layered.manifest)].length, 1, 'GETs of the manifest');
