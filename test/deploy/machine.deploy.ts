@@ -79,7 +79,7 @@ function inside(archive: string): void {
       return { tls: { ca: await readFile(pebble.rootFile), lookup } };
     };
     const install = (...args: string[]) =>
-      machine.sh(`/root/release/deploy/install.sh ${args.join(' ')}`, SLOW);
+      machine.sh(`/srv/release/deploy/install.sh ${args.join(' ')}`, SLOW);
     /** The first request may fail during a restart, but another attempt must succeed. */
     const underLoad = async (work: (served: () => number) => Promise<void>): Promise<void> => {
       const [options, done] = [await tls(), new AbortController()];
@@ -125,7 +125,7 @@ function inside(archive: string): void {
       };
       machine = stack.use(await startMachine(shared));
       await machine.write('/etc/hosts', `127.0.0.1 localhost ${DOMAIN}\n`);
-      await machine.sh('mkdir /root/release && tar -xzf /mnt/*.tar.gz -C /root/release --strip-components=1');
+      await machine.sh('mkdir /srv/release && tar -xzf /mnt/*.tar.gz -C /srv/release --strip-components=1');
       await machine.sh('cd /usr/local/bin && ln -s /npm/node . && ln -s /npm/npm/bin/npm-cli.js npm');
       filesBefore = await filesOf(machine);
     });
@@ -133,7 +133,7 @@ function inside(archive: string): void {
 
     test('the unpacked release runs as it is', async () => {
       const version = await machine.sh(
-        'cd /root/release && node_modules/.bin/node bin/dockerproxy.js --version',
+        'cd /srv/release && node_modules/.bin/node bin/dockerproxy.js --version',
       );
       assert.match(version, /^\d+\.\d+\.\d+\s*$/);
     });
