@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { suite, test } from 'node:test';
+import { suite, type TestContext, test } from 'node:test';
 import type { BrowserContextOptions, Page } from 'playwright-core';
 import { skipUnless } from '../support/packages.ts';
 import { untilShown, usePage } from './browser.ts';
@@ -132,7 +132,7 @@ suite('transitions of the page on a slow processor and network', {
     ['a laptop', { viewport: { width: 1280, height: 800 } }],
     ['a phone', PHONE],
   ] as const) {
-    test(`nothing moves by itself on ${device}`, async (t) => {
+    const findMoved = async (t: TestContext) => {
       const page = await open(t, '/', options);
       const devtools = await page.context().newCDPSession(page);
       await devtools.send('Network.enable');
@@ -142,13 +142,23 @@ suite('transitions of the page on a slow processor and network', {
       await offline(false);
       await devtools.send('Emulation.setCPUThrottlingRate', { rate: CPU_RATE });
       await observeShifts(page);
-      const moved: Record<string, string[]> = {};
+      const moved: string[] = [];
       for (const [name, act] of transitions) {
         await act(page, offline).catch((error: Error) => assert.fail(`${name}: ${error.message}`));
-        const shifts = await takeShifts(page);
-        if (shifts.length > 0) moved[name] = shifts;
+        moved.push(...(await takeShifts(page)).map((element) => `${name}: ${element}`));
       }
-      assert.deepEqual(moved, {});
+      return moved;
+    };
+
+    test(`nothing moves by itself on ${device}`, async (t) => {
+      const moved = await findMoved(t);
+      if (moved.length === 0) return;
+      // On a busy machine, a movement that the visitor caused is late once, and then seems to have no cause.
+      const movedAgain = new Set(await findMoved(t));
+      assert.deepEqual(
+        moved.filter((movement) => movedAgain.has(movement)),
+        [],
+      );
     });
   }
 });
