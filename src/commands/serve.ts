@@ -28,7 +28,7 @@ export async function serve(args: readonly string[]): Promise<void> {
   prepareTransfers();
   const primary = primaryOf();
   if (primary !== undefined) {
-    const { work } = await import('./work.ts');
+    const { work } = await import('./worker.ts');
     return work(primary, args);
   }
   const variables = takeManagerVariables();

@@ -3,10 +3,10 @@ import { CLIENTS } from './settings/clients.ts';
 import { HTTPS } from './settings/https.ts';
 import { IMAGES } from './settings/images.ts';
 import { LISTENING } from './settings/listening.ts';
+import { LOGS_AND_METRICS } from './settings/logs-and-metrics.ts';
 import { PAGE } from './settings/page.ts';
 import { REPLICAS } from './settings/replicas.ts';
 import { SOURCES } from './settings/sources.ts';
-import { WATCHING } from './settings/watching.ts';
 
 /** The sections, in the order of `--help` and of the reference: title and settings. */
 export const SECTIONS = [
@@ -18,7 +18,7 @@ export const SECTIONS = [
   ['Image sources', SOURCES],
   ['Replicas', REPLICAS],
   ['Web page', PAGE],
-  ['Logs and metrics', WATCHING],
+  ['Logs and metrics', LOGS_AND_METRICS],
 ] as const;
 
 export const SCHEMA = {
@@ -30,7 +30,7 @@ export const SCHEMA = {
   ...SOURCES,
   ...REPLICAS,
   ...PAGE,
-  ...WATCHING,
+  ...LOGS_AND_METRICS,
 };
 
 export type SettingName = keyof typeof SCHEMA;

@@ -1,4 +1,4 @@
-import type { DeltaBase } from '../archive/filename.ts';
+import type { DeltaBase } from '../archive/archive-name.ts';
 import { type ArchiveFormat, DEFAULT_FORMAT, FORMAT_NAMES, FORMATS } from '../archive/format.ts';
 import { detail } from '../errors/details.ts';
 import { quote, ServiceError } from '../errors.ts';

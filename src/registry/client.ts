@@ -14,7 +14,7 @@ import type { MinimumRateLimits } from '../util/minimum-rate.ts';
 import { requestAuthorized } from './authorized-request.ts';
 import type { RegistryAuthorizer } from './authorizer.ts';
 import { type BlobHost, checkSize, type OpenRange, streamBlob } from './blob-stream.ts';
-import { listReferrers } from './referrer-list.ts';
+import { listReferrers } from './list-referrers.ts';
 import { patiently, type Retry, retrying, type Tries } from './retry.ts';
 import {
   isTransient,

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
+import type { DeltaBase } from '../archive/archive-name.ts';
 import type { ArchiveImage } from '../archive/entries.ts';
-import type { DeltaBase } from '../archive/filename.ts';
 import type { ArchiveFormat } from '../archive/format.ts';
 import type { BlobReader, Demand } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { archiveFilename, type NamedArchive } from '../../src/archive/archive-name.ts';
 import type { ArchiveImage } from '../../src/archive/entries.ts';
-import { archiveFilename, type NamedArchive } from '../../src/archive/filename.ts';
 import { FORMATS } from '../../src/archive/format.ts';
 import type { Entry } from '../../src/archive/layout.ts';
 import type { Descriptor } from '../../src/oci/descriptor.ts';

@@ -6,7 +6,7 @@ import type { HttpClient } from '../../src/net/http.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { createAuthorizer } from '../../src/registry/authorizer.ts';
 import { createRepositorySearch } from '../../src/registry/hub-search.ts';
-import { listReferrers } from '../../src/registry/referrer-list.ts';
+import { listReferrers } from '../../src/registry/list-referrers.ts';
 import { listTags } from '../../src/registry/tag-list.ts';
 import { bytesOf, hostileText, mutatedJson } from './arbitraries.ts';
 import { runs } from './budget.ts';

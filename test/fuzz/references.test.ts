@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { archiveFilename } from '../../src/archive/filename.ts';
+import { archiveFilename } from '../../src/archive/archive-name.ts';
 import {
   type ArchiveQuery,
   namedImages,

@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify';
-import { FILE_TYPE } from '../../archive/file-names.ts';
+import { FILE_TYPE } from '../../archive/artifact-file-names.ts';
 import { type ArchiveQuery, namedImages } from '../../download/query.ts';
 import { archiveWarnings } from '../../download/warnings.ts';
 import { detail } from '../../errors/details.ts';

@@ -1,4 +1,4 @@
-import { archiveFilename } from '../../archive/filename.ts';
+import { archiveFilename } from '../../archive/archive-name.ts';
 import { DEFAULT_FORMAT } from '../../archive/format.ts';
 import { downloadUrl } from '../../download/url.ts';
 import { parseReference, type Reference } from '../../oci/reference.ts';

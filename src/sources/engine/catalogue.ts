@@ -1,4 +1,4 @@
-import { archiveFilename } from '../../archive/filename.ts';
+import { archiveFilename } from '../../archive/archive-name.ts';
 import { formatPlatform, normalisePlatform, type Platform, samePlatform } from '../../oci/platform.ts';
 import { sortTags } from '../../oci/tag-order.ts';
 import type { DetailsRequest, ImageDetails, ImageInspector } from '../image-catalogue.ts';

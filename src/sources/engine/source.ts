@@ -1,4 +1,4 @@
-import { archiveFilename } from '../../archive/filename.ts';
+import { archiveFilename } from '../../archive/archive-name.ts';
 import type { ArchiveFormat } from '../../archive/format.ts';
 import type { Spools } from '../../blobs/spools.ts';
 import { detail } from '../../errors/details.ts';

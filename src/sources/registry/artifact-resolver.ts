@@ -1,4 +1,4 @@
-import { fileNames } from '../../archive/file-names.ts';
+import { fileNames } from '../../archive/artifact-file-names.ts';
 import { formatsFor } from '../../archive/format.ts';
 import type { Entry } from '../../archive/layout.ts';
 import { detail } from '../../errors/details.ts';

@@ -1,4 +1,4 @@
-import { archiveFilename } from '../../archive/filename.ts';
+import { archiveFilename } from '../../archive/archive-name.ts';
 import { ARTIFACT_FORMAT, FORMATS } from '../../archive/format.ts';
 import { layoutArchive, layoutFile } from '../../archive/layout.ts';
 import { ServiceError } from '../../errors.ts';

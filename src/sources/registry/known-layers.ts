@@ -1,5 +1,5 @@
+import type { DeltaBase } from '../../archive/archive-name.ts';
 import type { Claims, KnownLayers } from '../../archive/delta.ts';
-import type { DeltaBase } from '../../archive/filename.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { isCompressedLayer, isIndexType } from '../../oci/manifest.ts';

@@ -1,6 +1,6 @@
+import { archiveFilename } from '../../archive/archive-name.ts';
+import { FILE_TYPE } from '../../archive/artifact-file-names.ts';
 import { assumedLayers, layersToOmit, withoutLayers } from '../../archive/delta.ts';
-import { FILE_TYPE } from '../../archive/file-names.ts';
-import { archiveFilename } from '../../archive/filename.ts';
 import { FORMAT_NAMES, FORMATS } from '../../archive/format.ts';
 import { type Layout, layoutArchive, layoutFile } from '../../archive/layout.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';

@@ -2,7 +2,7 @@ import type { Setting } from '../setting.ts';
 import { oneOf, portOrOff, text } from '../types.ts';
 
 /** Logs and metrics. */
-export const WATCHING = {
+export const LOGS_AND_METRICS = {
   logLevel: {
     reloads: true,
     type: oneOf('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),

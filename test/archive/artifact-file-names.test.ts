@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { fileNames, type NamedFile } from '../../src/archive/file-names.ts';
+import { fileNames, type NamedFile } from '../../src/archive/artifact-file-names.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 
 const digest = parseDigest(`sha256:${'0123456789abcdef'.repeat(4)}`);
