@@ -308,7 +308,7 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 600_00
     await once(front.listen(0, '127.0.0.1'), 'listening');
     const host = `127.0.0.1:${(front.address() as AddressInfo).port}`;
     await using closed = await startRegistry({ auth: { ...tokens.auth, realm: `https://${host}/token` } });
-    await standardImages({ url: closed.url, headers: tokens.headers });
+    await standardImages(closed);
     const authority = join(folder.path, 'authority.pem');
     await writeFile(authority, pair.cert);
     const auth = btoa(`${registryUser.name}:${registryUser.password}`);

@@ -6,7 +6,8 @@ import { temporaryFolder } from './temporary-folder.ts';
 
 export type BusyboxArchitecture = 'amd64' | 'arm64';
 
-const cache = join(import.meta.dirname, '..', '..', 'node_modules', '.cache', 'dockerproxy');
+/** The folder of files that are made once for all processes. */
+export const cache = join(import.meta.dirname, '..', '..', 'node_modules', '.cache', 'dockerproxy');
 
 /** Returns the path of the binary after its download. */
 export const busyboxPath = (architecture: BusyboxArchitecture): string =>

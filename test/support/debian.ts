@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { cache } from './busybox.ts';
 import { runOrThrow } from './process.ts';
 import { removeTree } from './temporary-folder.ts';
 
 const repository = join(import.meta.dirname, '..', '..');
-const cache = join(repository, 'node_modules', '.cache', 'dockerproxy');
 const root = join(cache, 'debian');
 const PACKAGES = ['ca-certificates', 'dbus', 'systemd', 'systemd-sysv', 'wget'];
 

@@ -151,7 +151,6 @@ export async function startPodman(options: EngineOptions = {}): Promise<Podman> 
   // conmon's clean-up after a container names the storage only, and derives this place from it: they must agree.
   const folders = {
     tmp_dir: inside('tmp'),
-    // conmon's clean-up after a container names the storage only and derives this place from it: they must agree.
     static_dir: inside('storage/libpod'),
     volume_path: inside('storage/volumes'),
   };

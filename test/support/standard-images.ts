@@ -1,8 +1,21 @@
-import { readFile } from 'node:fs/promises';
-import { type BusyboxArchitecture, busyboxBinary } from './busybox.ts';
+import { cpSync, existsSync } from 'node:fs';
+import { readFile, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type BusyboxArchitecture, busyboxBinary, cache } from './busybox.ts';
 import type { Compression, Layer, Manifest } from './images.ts';
-import { artifact, type Files, type Image, type ImageOptions, image, index, layer } from './images.ts';
-import { type PushHeaders, push } from './push.ts';
+import {
+  artifact,
+  type Files,
+  type Image,
+  type ImageOptions,
+  image,
+  index,
+  layer,
+  sha256,
+} from './images.ts';
+import { push } from './push.ts';
+import { type Registry, startRegistry } from './registry.ts';
+import { removeTree } from './temporary-folder.ts';
 
 const applets = (
   'sh ash cat cp cut date df du echo env expr false find grep gunzip gzip head hostname id ls md5sum mkdir ' +
@@ -93,15 +106,23 @@ export async function buildStandardImages(): Promise<StandardImages> {
   };
 }
 
-/** Pushes the set that many tests use, and gives what was pushed: digests are in the descriptors. */
-export async function standardImages(registry: {
-  url: string;
-  headers?: PushHeaders;
-}): Promise<StandardImages> {
+/**
+ * Gives a running registry the set that many tests use, and returns it: digests are in the descriptors. The first call
+ * keeps the storage of a registry that has them, because a copy needs a tenth of the CPU time of a push.
+ */
+export async function standardImages({ dir }: Pick<Registry, 'dir'>): Promise<StandardImages> {
   const images = await buildStandardImages();
-  const { headers = {} } = registry;
+  const digests = Object.values(images).map(({ descriptor }) => descriptor.digest);
+  const kept = join(cache, `standard-images-${sha256(Buffer.from(digests.join())).slice(-16)}`);
+  if (!existsSync(kept)) await keepStorage(images, kept);
+  cpSync(kept, dir, { recursive: true });
+  return images;
+}
+
+async function keepStorage(images: StandardImages, kept: string): Promise<void> {
+  await using registry = await startRegistry();
   const put = (repository: string, tag: string, manifest: Manifest) =>
-    push(registry.url, repository, tag, manifest, { headers });
+    push(registry.url, repository, tag, manifest);
   // One after the other: the registry's file storage is not safe against two uploads of a blob at a time.
   await put('library/busybox', 'latest', images.busybox);
   await put('library/busybox', '1.35', images.busybox135);
@@ -113,5 +134,8 @@ export async function standardImages(registry: {
   await put('test/nested', 'latest', images.nested);
   await put('test/arm-only', 'latest', images.armOnly);
   await put('test/no-media-type', 'latest', images.noMediaType);
-  return images;
+  const incoming = `${kept}.${process.pid}`;
+  cpSync(registry.dir, incoming, { recursive: true });
+  // The rename is atomic. If another process was first, its folder is the same and stays.
+  await rename(incoming, kept).catch(() => removeTree(incoming));
 }

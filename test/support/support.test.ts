@@ -92,7 +92,7 @@ for (const algorithm of ['ES256', 'RS256'] as const) {
     const anonymous = (repository: string) => repository === 'library/busybox';
     await using tokens = await startTokenServer({ algorithm, anonymous });
     await using registry = await startRegistry({ auth: tokens.auth });
-    await standardImages({ url: registry.url, headers: tokens.headers });
+    await standardImages(registry);
     const inspect = async (repository: string, ...flags: string[]) => {
       const image = `docker://${registry.host}/${repository}:latest`;
       return (await run('skopeo', ['inspect', '--raw', '--tls-verify=false', ...flags, image])).code;
