@@ -1,5 +1,6 @@
 import type { PlacedLayer } from '../sources/image-source.ts';
 import { formatDecimalBytes } from '../util/byte-size.ts';
+import { cutToWidth, displayWidth } from '../util/display-width.ts';
 
 /** The progress of a download. */
 export interface DownloadProgress {
@@ -17,12 +18,18 @@ const NARROWEST_BAR = 6;
 /** Hexadecimal digits of a digest, as Docker shows. */
 const SHORT_DIGEST = 12;
 
+/** Characters of scripts that are written from right to left. */
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
+/** A terminal with bidirectional text would otherwise move the bar to the left of the name. https://www.unicode.org/reports/tr9/#Implicit_Directional_Marks */
+const LEFT_TO_RIGHT_MARK = '\u200e';
+
 /** One line for a terminal, no wider than `columns`: `busybox.tar ━━━━━━──────  42 %  0.9 of 2.2 MB  12 MB/s  0:01`. */
 export function progressLine({ filename, done, total, speed }: DownloadProgress, columns: number): string {
+  const name = RIGHT_TO_LEFT.test(filename) ? `${filename}${LEFT_TO_RIGHT_MARK}` : filename;
   const pace = `${formatDecimalBytes(speed)}/s`;
-  if (total === undefined) return `${filename}  ${formatDecimalBytes(done)}  ${pace}`.slice(0, columns);
+  if (total === undefined) return cutToWidth(`${name}  ${formatDecimalBytes(done)}  ${pace}`, columns);
   const left = speed > 0 ? formatTime((total - done) / speed) : '-:--';
-  return fitted([filename, ''], done, total, `  ${pace}  ${left}`, columns);
+  return fitted([name, ''], done, total, `  ${pace}  ${left}`, columns);
 }
 
 /** A layer of an archive, and how far it is. */
@@ -38,9 +45,12 @@ export interface LayerProgress extends PlacedLayer {
 export function layerLine({ number, count, digest, done, size }: LayerProgress, columns: number): string {
   const position = `layer ${`${number}`.padStart(`${count}`.length)} of ${count}`;
   const hex = digest.slice(digest.indexOf(':') + 1);
-  const name = `${position}  ${hex.slice(0, SHORT_DIGEST)}`;
-  if (done < size) return fitted([name, position, ''], done, size, '', columns);
-  return `${name}  ${formatDecimalBytes(size)}`.slice(0, columns);
+  const names = [`${position}  ${hex.slice(0, SHORT_DIGEST)}`, position];
+  if (done < size) return fitted([...names, ''], done, size, '', columns);
+  return longestFitting(
+    names.map((name) => `${name}  ${formatDecimalBytes(size)}`),
+    columns,
+  );
 }
 
 /**
@@ -58,15 +68,22 @@ function fitted(
 ): string {
   const share = total === 0 ? 1 : done / total;
   const percent = `${Math.floor(share * 100)}`.padStart(3);
-  const figures = `${percent} %  ${formatDecimalBytes(done)} of ${formatDecimalBytes(total)}${more}`;
+  const amounts = `${percent} %  ${formatDecimalBytes(done)} of ${formatDecimalBytes(total)}`;
+  const figures = `${amounts}${more}`;
   for (const name of names) {
     const start = name === '' ? '' : `${name} `;
-    const width = Math.min(columns - start.length - figures.length - 1, BAR_WIDTH);
+    const width = Math.min(columns - displayWidth(start) - figures.length - 1, BAR_WIDTH);
     if (width < NARROWEST_BAR) continue;
     const filled = Math.floor(share * width);
     return `${start}${'━'.repeat(filled)}${'─'.repeat(width - filled)} ${figures}`;
   }
-  return figures.trimStart().slice(0, columns);
+  return longestFitting([figures.trimStart(), amounts.trimStart()], columns);
+}
+
+/** Returns the first line that fits, or what fits of the last one. */
+function longestFitting(lines: readonly string[], columns: number): string {
+  const fitting = lines.find((line) => displayWidth(line) <= columns);
+  return fitting ?? cutToWidth(lines.at(-1) ?? '', columns);
 }
 
 /** `0:07`, `12:30`, `1:02:03`. */

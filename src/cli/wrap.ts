@@ -1,13 +1,24 @@
+import { displayWidth } from '../util/display-width.ts';
+
 /** Wraps a text at spaces. A longer word has a line of its own. */
 export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
     const last = lines.at(-1);
-    if (last !== undefined && last.length + 1 + word.length <= width)
+    if (last !== undefined && displayWidth(last) + 1 + displayWidth(word) <= width)
       lines[lines.length - 1] = `${last} ${word}`;
     else lines.push(word);
   }
   return lines;
+}
+
+/** Wraps each line of a text, and indents the lines that follow as its first. */
+export function wrapLines(text: string, width: number): string {
+  return text.replace(/^( *)(.+)$/gm, (_, indent: string, line: string) =>
+    wrap(line, width - indent.length)
+      .map((one) => `${indent}${one}`)
+      .join('\n'),
+  );
 }
 
 /** Columns of the left part of a table. */
