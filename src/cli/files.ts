@@ -88,11 +88,11 @@ export async function printFile(
 /** Shows the progress of layers that are read while work runs. */
 async function withProgress<T>(
   { reference, platform }: FilesArguments,
-  { stderr }: Terminal,
+  { screen }: Terminal,
   work: (request: FilesRequest) => Promise<T>,
 ): Promise<T> {
-  const preparation = showPreparation(stderr);
   const image = familiarReference(reference);
+  const preparation = showPreparation(screen, [image]);
   const reading = {
     onProgress: (layers: readonly LayerProgress[]) => preparation.report({ stage: 'reading', image, layers }),
   };

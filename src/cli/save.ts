@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { type Partition, partFilename, partRange, partsFilename } from '../archive/parts.ts';
@@ -9,21 +10,22 @@ import type { ArchiveQuery } from '../download/query.ts';
 import { tagCommands } from '../download/tag-commands.ts';
 import { archiveWarnings } from '../download/warnings.ts';
 import { createGuard, type Guard } from '../net/guard.ts';
-import type { Reference } from '../oci/reference.ts';
+import { familiarReference, type Reference } from '../oci/reference.ts';
 import { registryOrigin } from '../oci/registry-host.ts';
 import type { Archive, ImageSource, LiveArchive } from '../sources/image-source.ts';
 import { formatDecimalBytes } from '../util/byte-size.ts';
 import { send } from '../util/streams.ts';
 import { FLAGS, type SaveArguments, type Sidecars } from './save-arguments.ts';
 import { fillFiles, findPlace, openTarget, requireSpace, type SavedFile } from './save-target.ts';
+import type { Screen } from './screen.ts';
 import { createSidecarFiles, type Publication, requirePublication } from './sidecar-files.ts';
-import { type Screen, showPreparation, showTransfer, type TransferProgress } from './transfer-progress.ts';
+import { showPreparation, showTransfer, type TransferProgress } from './transfer-progress.ts';
 
 /** The output streams of a command. */
 export interface Terminal {
   readonly stdout: Writable & { readonly isTTY?: boolean };
-  /** Output for people: progress and results. */
-  readonly stderr: Screen;
+  /** Progress and results, on stderr. */
+  readonly screen: Screen;
 }
 
 /**
@@ -54,20 +56,21 @@ export async function save(
 ): Promise<void> {
   if (sidecars.metalink) requirePublication(query, source.traits, publication);
   if (output === '-') refuseOnStdout(query, sidecars, terminal);
-  const preparation = showPreparation(terminal.stderr);
+  const { screen } = terminal;
+  const preparation = showPreparation(screen, query.references.map(familiarReference));
   const request = { ...query, onProgress: preparation.report };
   const download = await openDownload(source, request, signal, FLAGS).finally(preparation.stop);
   const archive = download.kind === 'part' ? download.part : download.archive;
   const parts = download.kind === 'parts' ? download.parts : undefined;
   const place = await findPlace(output, archive.filename);
   if (archive.size !== undefined) await requireSpace(place, archive.size);
-  if (place.exists && parts === undefined)
-    terminal.stderr.write(`Note: ${place.name} exists and is replaced.\n`);
-  for (const notice of archiveWarnings(archive)) terminal.stderr.write(`Note: ${notice}\n`);
+  if (place.exists && parts === undefined) screen.say(`Note: ${place.name} exists and is replaced.\n`);
+  for (const notice of archiveWarnings(archive)) screen.say(`Note: ${notice}\n`);
   const stream = archive.size === undefined ? await archive.start(signal) : archive.read(undefined, signal);
-  const { filename, size } = archive;
+  const { size } = archive;
   const layers = archive.size === undefined ? [] : (archive.layers ?? []);
-  const meter = showTransfer({ filename, size, layers }, terminal.stderr, () => performance.now());
+  const filename = basename(place.name).replace(/\p{Cc}/gu, '?');
+  const meter = showTransfer({ filename, size, layers }, screen, () => performance.now());
   const isHashed = sidecars.checksum || sidecars.metalink;
   const sidecarFiles = createSidecarFiles(query, sidecars, download.archive, publication);
   const files = filesOf(place.name, archive, parts);
@@ -86,12 +89,10 @@ export async function save(
   const kind = archive.digests.length === 1 ? 'image' : 'images';
   const sums = sidecars.checksum ? sidecarFiles.checksums() : [];
   const checked = sums.length === 1 ? `, file sha256:${sums[0]}` : '';
-  terminal.stderr.write(
-    `${place.name}${inParts}: ${amount(meter)}${checked}, ${kind} ${archive.digests.join(', ')}\n`,
-  );
+  screen.say(`${place.name}${inParts}: ${amount(meter)}${checked}, ${kind} ${archive.digests.join(', ')}\n`);
   const file = place.kind === 'stdout' || files.length > 1 ? archive.filename : place.name;
   for (const image of archive.omitted?.untagged ?? [])
-    terminal.stderr.write(`Load and tag it: ${tagCommands(image, file).docker}\n`);
+    screen.print(`Load and tag it: ${tagCommands(image, file).docker}`);
 }
 
 /** Writes how much came, how long it took, and how fast it was: `2.2 MB in 0.5 s (4.4 MB/s)`. */

@@ -1,7 +1,8 @@
-import type { Writable } from 'node:stream';
 import type { PlacedLayer, Progress } from '../sources/image-source.ts';
 import { formatDecimalBytes } from '../util/byte-size.ts';
+import { cutToWidth } from '../util/display-width.ts';
 import { layerLine, progressLine } from './progress-line.ts';
+import type { Screen } from './screen.ts';
 
 /** A file that is written. */
 export interface Transfer {
@@ -23,14 +24,9 @@ export interface TransferProgress {
   stop(): void;
 }
 
-/** The stream for people: a terminal, or a log. */
-export type Screen = Writable & { readonly isTTY?: boolean; readonly columns?: number };
-
 const REDRAW_MS = 100;
 /** A log gets a line about a long transfer at this interval. */
 const LOG_MS = 10_000;
-/** The width of a log. */
-const LOG_COLUMNS = 200;
 
 /**
  * Shows a transfer. A terminal gets a bar for the current layer and one for the file. A log gets a line for each complete
@@ -46,48 +42,41 @@ export function showTransfer(
   const start = now();
   let done = 0;
   let complete = 0;
-  let drawn = 0;
   const milliseconds = (): number => now() - start;
-  const columns = (): number => (screen.isTTY ? (screen.columns ?? 80) - 1 : LOG_COLUMNS);
   const total = (): string => {
     const speed = (done / Math.max(milliseconds(), 1)) * 1000;
-    return progressLine({ filename, done, total: size, speed }, columns());
+    return progressLine({ filename, done, total: size, speed }, screen.columns());
   };
   const lineAt = (at: number): string[] => {
     const layer = layers[at];
     if (layer === undefined || done <= layer.offset) return [];
     const ofLayer = Math.min(done - layer.offset, layer.size);
-    return [layerLine({ ...layer, number: at + 1, count: layers.length, done: ofLayer }, columns())];
+    return [layerLine({ ...layer, number: at + 1, count: layers.length, done: ofLayer }, screen.columns())];
   };
   const isComplete = (layer: PlacedLayer | undefined): boolean =>
     layer !== undefined && done >= layer.offset + layer.size;
-  /** Returns the lines of the layers that have become complete. */
-  const completed = (): string[] => {
-    const lines: string[] = [];
-    for (; isComplete(layers[complete]); complete++) lines.push(...lineAt(complete));
-    return lines;
+  /** Prints the layers that have become complete. */
+  const printCompleted = (): void => {
+    for (; isComplete(layers[complete]); complete++) for (const line of lineAt(complete)) screen.print(line);
   };
-  /** Replaces the lines of the last drawing. */
-  const redraw = (lasting: readonly string[], live: readonly string[]): void => {
-    const back = drawn > 1 ? `\x1b[${drawn - 1}A` : '';
-    screen.write(`${back}\r\x1b[J${lasting.map((line) => `${line}\n`).join('')}${live.join('\n')}`);
-    drawn = live.length;
+  const draw = (): void => {
+    printCompleted();
+    screen.show([...lineAt(complete), total()]);
   };
-  const draw = (): void => redraw(completed(), [...lineAt(complete), total()]);
-  const log = (lines: readonly string[]): void => {
-    for (const line of lines) screen.write(`${line}\n`);
-  };
-  const timer = screen.isTTY ? setInterval(draw, REDRAW_MS) : setInterval(() => log([total()]), LOG_MS);
+  const timer = screen.isLive
+    ? setInterval(draw, REDRAW_MS)
+    : setInterval(() => screen.print(total()), LOG_MS);
   return {
     count(chunk) {
       done += chunk.length;
-      if (!screen.isTTY) log(completed());
+      if (!screen.isLive) printCompleted();
     },
     bytes: () => done,
     milliseconds,
     stop() {
       clearInterval(timer);
-      if (screen.isTTY) redraw(completed(), []);
+      printCompleted();
+      screen.show([]);
     },
   };
 }
@@ -99,14 +88,17 @@ export interface Preparation {
   stop(): void;
 }
 
-/** Shows on a terminal how far an archive is that its source prepares. */
-export function showPreparation(screen: Screen): Preparation {
-  if (!screen.isTTY) return { report: () => {}, stop: () => {} };
+/**
+ * Shows on a terminal how far an archive is that its source prepares.
+ *
+ * @param names the images
+ */
+export function showPreparation(screen: Screen, names: readonly string[]): Preparation {
+  const show = (line: string): void => screen.show([cutToWidth(line, screen.columns())]);
+  show(`Resolving ${names.length === 1 ? names[0] : `${names.length} images`}`);
   return {
-    report(progress) {
-      screen.write(`\r${describeProgress(progress).slice(0, (screen.columns ?? 80) - 1)}\x1b[K`);
-    },
-    stop: () => void screen.write('\r\x1b[K'),
+    report: (progress) => show(describeProgress(progress)),
+    stop: () => screen.show([]),
   };
 }
 

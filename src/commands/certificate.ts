@@ -5,11 +5,12 @@ import type { Logger } from 'pino';
 import { openSharedRedis } from '../app/shared-redis.ts';
 import { splitArguments } from '../cli/command-arguments.ts';
 import { CommandError } from '../cli/command-error.ts';
+import { createScreen } from '../cli/screen.ts';
 import { loadConfig, UsageError } from '../config/loader.ts';
 import type { Config } from '../config/schema.ts';
 import { quote } from '../errors.ts';
 import type { Redis } from '../redis/redis.ts';
-import { createLogger } from '../telemetry/logger.ts';
+import { createPlainLogger } from '../telemetry/logger.ts';
 import { IssueError } from '../tls/acme/issuer.ts';
 import type { FileOwner } from '../util/atomic-file.ts';
 import { didYouMean } from '../util/similar-words.ts';
@@ -46,7 +47,7 @@ export async function certificate(args: readonly string[]): Promise<void> {
     (signal) => process.exit(exitCodeOf(signal)),
   );
   const config = loadConfig(sources(settings));
-  const logger = await createLogger({ level: 'warn', forTerminal: process.stderr.isTTY, toStderr: true });
+  const logger = createPlainLogger(createScreen(process.stderr, process.env).say);
   const redis = config.tls === 'acme' ? await openSharedRedis(config, logger) : undefined;
   try {
     await action(

@@ -1,6 +1,7 @@
 import process from 'node:process';
 import { CommandError, ReaderGoneError } from '../cli/command-error.ts';
 import { commandHelp, inFlags } from '../cli/command-help.ts';
+import { createScreen } from '../cli/screen.ts';
 import { ConfigError, UsageError } from '../config/loader.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import { EXIT_CODES } from './exit-codes.ts';
@@ -19,7 +20,7 @@ const USAGE_ERRORS: readonly ErrorCode[] = [
  */
 export function explain(error: unknown, command?: string): void {
   const { text, code } = describeError(error, command);
-  process.stderr.write(text);
+  createScreen(process.stderr, process.env).say(text);
   process.exitCode = code;
 }
 

@@ -1,4 +1,3 @@
-import process from 'node:process';
 import { listFiles, printFile } from '../cli/files.ts';
 import { type FilesArguments, parseListArguments, parsePrintArguments } from '../cli/files-arguments.ts';
 import { requireFiles } from '../download/image-file.ts';
@@ -21,6 +20,6 @@ async function withFiles(given: FilesArguments, work: typeof listFiles): Promise
   await withImages(
     what.settings,
     { references, own: references, login: what.login, isVerbose: what.isVerbose },
-    ({ files }, _config, signal) => work(what, requireFiles(files), process, signal),
+    ({ files }, _config, terminal, signal) => work(what, requireFiles(files), terminal, signal),
   );
 }

@@ -17,8 +17,8 @@ export async function save(args: readonly string[]): Promise<void> {
     login: what.login,
     isVerbose: what.isVerbose,
   };
-  await withImages(settings, named, async ({ source }, { replicas }, signal) => {
+  await withImages(settings, named, async ({ source }, { replicas }, terminal, signal) => {
     const publication = { replicas, generator: `DockerProxy/${version}` };
-    await saveTo(what, source, process, publication, signal);
+    await saveTo(what, source, terminal, publication, signal);
   });
 }

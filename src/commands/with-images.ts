@@ -3,7 +3,8 @@ import type { Environment } from '../app/environment.ts';
 import { type ImageParts, type Images, openImages } from '../app/images.ts';
 import { createConnectionReport } from '../cli/connection-report.ts';
 import { type Login, readCredential } from '../cli/login.ts';
-import { guardFor } from '../cli/save.ts';
+import { guardFor, type Terminal } from '../cli/save.ts';
+import { createScreen, type Screen } from '../cli/screen.ts';
 import { loadConfig } from '../config/loader.ts';
 import { readHosts } from '../config/registry-hosts.ts';
 import type { Config } from '../config/schema.ts';
@@ -11,7 +12,7 @@ import { readTrustRules } from '../config/trust-rules.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { ClientCredential } from '../registry/client-credential.ts';
 import { createDockerConfigCredentials } from '../registry/credentials.ts';
-import { createLogger } from '../telemetry/logger.ts';
+import { createPlainLogger } from '../telemetry/logger.ts';
 import { createTrustPolicy } from '../trust/trust-policy.ts';
 import { exitCodeOf } from './exit-codes.ts';
 import { onStopSignals } from './stop.ts';
@@ -39,7 +40,7 @@ const GOES_ON = 'Interrupted. The same command continues where this one stopped.
 export async function withImages(
   settings: readonly string[],
   { references, own, login, isVerbose }: NamedImages,
-  work: (images: Images, config: Config, signal: AbortSignal) => Promise<void>,
+  work: (images: Images, config: Config, terminal: Terminal, signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
   const credential =
     login &&
@@ -53,19 +54,21 @@ export async function withImages(
     (signal) => process.exit(exitCodeOf(signal)),
   );
   const config = loadConfig({ ...sources(settings), keepsInHome: true });
-  const logger = await createLogger({ level: 'warn', forTerminal: process.stderr.isTTY, toStderr: true });
+  const screen = createScreen(process.stderr, process.env);
+  const logger = createPlainLogger((line) => screen.say(line));
   const here = environment(logger);
   const access = {
     guard: guardFor(references, config),
     policy: createTrustPolicy(readTrustRules(config), config.operatorContact),
   };
-  const report = isVerbose ? reportOf(config, own, here, login) : {};
+  const report = isVerbose ? reportOf(config, own, here, login, screen) : {};
   const images = await openImages(config, here, access, { ...report, hasOneReader: true });
   try {
-    await work(opened(images, credential), config, interrupted.signal);
+    const terminal = { stdout: process.stdout, screen };
+    await work(opened(images, credential), config, terminal, interrupted.signal);
   } catch (error) {
     if (!interrupted.signal.aborted) throw error;
-    if (config.cacheSize > 0) process.stderr.write(GOES_ON);
+    if (config.cacheSize > 0) screen.say(GOES_ON);
     process.exitCode = exitCodeOf(interrupted.signal.reason);
   } finally {
     await images.close();
@@ -78,11 +81,12 @@ function reportOf(
   references: readonly Reference[],
   { dockerConfigFolder }: Environment,
   login: Login | undefined,
+  screen: Screen,
 ): ImageParts {
   const hostsOf = readHosts(config);
   const mirrorsOf = (domain: string): string[] => (hostsOf(domain)?.mirrors ?? []).map(({ api }) => api.host);
   const domains = [...new Set(references.map(({ domain }) => domain))];
-  const report = createConnectionReport({ domains, mirrorsOf, write: (line) => process.stderr.write(line) });
+  const report = createConnectionReport({ domains, mirrorsOf, write: screen.say });
   if (login !== undefined) report.user(login.user, domains.join(', '));
   const credentials = createDockerConfigCredentials(dockerConfigFolder);
   return { meter: { upstream: report.answered, cache: () => {} }, credentials: report.noting(credentials) };

@@ -5,9 +5,9 @@ export interface LoggerOptions {
   readonly level: LevelWithSilent;
   /** True for readable lines instead of JSON, for a terminal. */
   readonly forTerminal: boolean;
-  /** Used if stdout has another purpose. */
-  readonly toStderr?: boolean;
 }
+
+const STDOUT = 1;
 
 /** The surroundings of a log. */
 export interface LogSurroundings {
@@ -25,20 +25,42 @@ export function isTextLog(format: 'auto' | 'json' | 'text', { stdout, env }: Log
   return stdout.isTTY === true || env.JOURNAL_STREAM !== undefined;
 }
 
-export async function createLogger({ level, forTerminal, toStderr = false }: LoggerOptions): Promise<Logger> {
-  const destination = toStderr ? 2 : 1;
+export async function createLogger({ level, forTerminal }: LoggerOptions): Promise<Logger> {
   // Synchronous, so that no line is lost if the process ends.
   const options = {
     sync: true,
-    destination,
+    destination: STDOUT,
     translateTime: 'HH:MM:ss',
     ignore: 'pid,hostname,reqId,image,client,digest,bytes,offset,zstd,seconds,status,url',
   };
   const serializers = { err: serializeError };
   const settings = { level, serializers, hooks: { streamWrite: forTerminal ? harmless : escaped } };
-  if (!forTerminal) return pino(settings, pino.destination({ dest: destination, sync: true }));
+  if (!forTerminal) return pino(settings, pino.destination({ dest: STDOUT, sync: true }));
   const { build: pretty } = await import('pino-pretty');
   return pino(settings, pretty(options));
+}
+
+/**
+ * Creates a log of warnings for the person who runs a command: one sentence each, and each once. Warnings about several
+ * blobs count as one.
+ *
+ * @param say writes a line, with its line feed
+ */
+export function createPlainLogger(say: (line: string) => void): Logger {
+  const said = new Set<string>();
+  const write = (line: string): void => {
+    const { msg } = JSON.parse(line) as { readonly msg: string };
+    const subject = msg.replace(/\bsha256:\w+/g, '');
+    if (said.has(subject)) return;
+    said.add(subject);
+    say(
+      `Warning: ${msg
+        .replace(/\p{Cc}/gu, '?')
+        .replace(UNSAFE, '?')
+        .replace(/\.?$/, '.')}\n`,
+    );
+  };
+  return pino({ level: 'warn' }, { write });
 }
 
 /** Control characters above ASCII and marks that turn text around, which JSON leaves as they are. */

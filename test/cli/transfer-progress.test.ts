@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { Writable } from 'node:stream';
 import { suite, test } from 'node:test';
 import { layerLine } from '../../src/cli/progress-line.ts';
-import { type Screen, showTransfer } from '../../src/cli/transfer-progress.ts';
+import { createScreen, type Screen, type ScreenStream } from '../../src/cli/screen.ts';
+import { showTransfer } from '../../src/cli/transfer-progress.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import type { PlacedLayer } from '../../src/sources/image-source.ts';
 
@@ -15,15 +15,17 @@ const layers: readonly PlacedLayer[] = ['a', 'b'].map((letter, at) => ({
 const transfer = { filename: 'app.tar', size: 4 * MB + 2000, layers };
 
 /** Collects what is written to a screen. */
-function screenOf(options: Pick<Screen, 'isTTY' | 'columns'>): Screen & { text(): string } {
+function screenOf(options: Pick<ScreenStream, 'isTTY' | 'columns'>): Screen & { text(): string } {
   let all = '';
-  const stream = new Writable({
-    write(chunk, _encoding, done) {
-      all += chunk;
-      done();
-    },
-  });
-  return Object.assign(stream, options, { text: () => all });
+  const write = (text: string): void => {
+    all += text;
+  };
+  return { ...createScreen({ ...options, write }, {}), text: () => all };
+}
+
+/** Splits what a terminal got at each erasure. Escape sequences take no columns. */
+function drawingsIn(text: string): string[] {
+  return text.replaceAll('\x1b', '').split(/(?:\[\d*A)?\r\[J/);
 }
 
 suite('the progress of a transfer', () => {
@@ -66,16 +68,14 @@ suite('the progress of a transfer', () => {
       }
       progress.stop();
       // Escape sequences take no columns.
-      const drawings = screen
-        .text()
-        .replaceAll('\x1b', '')
-        .split(/(?:\[\d*A)?\r\[J/);
+      const drawings = drawingsIn(screen.text());
       const lines = drawings.flatMap((drawing) => drawing.split('\n'));
       for (const line of lines) assert.ok(line.length < columns, line);
       if (columns === 20) return;
-      assert.match(drawings[1] ?? '', /^layer 1 of 2.*━─* +49 % .*\napp\.tar ━/);
+      assert.match(drawings[0] ?? '', /^layer 1 of 2.*━─* +49 % .*\napp\.tar ━/);
       // A complete layer stays above the bars.
-      assert.match(drawings[2] ?? '', /^layer 1 of 2 {2}a{12} {2}2\.0 MB\nlayer 2 of 2 .*\napp\.tar /);
+      assert.match(drawings[1] ?? '', /^layer 1 of 2 {2}a{12} {2}2\.0 MB\nlayer 1 of 2 .*\napp\.tar /);
+      assert.match(drawings[2] ?? '', /^layer 2 of 2 .*\napp\.tar /);
     });
 });
 
@@ -91,5 +91,6 @@ suite('the line of a layer', () => {
     assert.equal(layerLine(half, 60), 'layer  2 of 10  aaaaaaaaaaaa ━━━────  50 %  1.0 MB of 2.0 MB');
     assert.equal(layerLine(half, 50), 'layer  2 of 10 ━━━━━──────  50 %  1.0 MB of 2.0 MB');
     for (let columns = 0; columns < 100; columns++) assert.ok(layerLine(half, columns).length <= columns);
+    assert.equal(layerLine({ ...half, done: 2 * MB }, 30), 'layer  2 of 10  2.0 MB');
   });
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { isTextLog } from '../../src/telemetry/logger.ts';
+import { createPlainLogger, isTextLog } from '../../src/telemetry/logger.ts';
 import { runOrThrow } from '../support/process.ts';
 
 const SOURCE = new URL('../../src/', import.meta.url).href;
@@ -71,6 +71,22 @@ suite('the log', () => {
       assert.match(err.stack, /\n +at /);
     });
   }
+});
+
+suite('the warnings of a command', () => {
+  test('are sentences without time and stack, each once, and one about all blobs', () => {
+    const lines: string[] = [];
+    const logger = createPlainLogger((line) => lines.push(line));
+    const err = new Error('The cache has no room');
+    for (const digest of ['sha256:aa', 'sha256:bb'])
+      logger.warn({ digest, err }, `${err.message}: ${digest} passes through uncached`);
+    logger.warn('A name with \x1b[31m and \u202e.');
+    logger.info('Connected');
+    assert.deepEqual(lines, [
+      'Warning: The cache has no room: sha256:aa passes through uncached.\n',
+      'Warning: A name with ?[31m and ?.\n',
+    ]);
+  });
 });
 
 suite('the format of the log', () => {
