@@ -1,5 +1,5 @@
-import { parseRetryAfter } from '../../util/retry-after.ts';
 import type { ChallengeType } from './challenge.ts';
+import { FIRST_POLL_MS, pollDelay } from './poll-delay.ts';
 import { AcmeProblemError, type AcmeResponse } from './transport.ts';
 
 /** The function of `@root/acme` that sends every signed request. */
@@ -15,9 +15,6 @@ export interface PollingClock {
 
 /** How often a challenge or an order is polled before the order fails. */
 export const POLLS = 120;
-/** Default milliseconds between polls, and the longest that the authority may ask for. */
-const POLL_MS = 1000;
-const LONGEST_POLL_MS = 60_000;
 /**
  * Maximum attempts for a request whose nonce is refused. If half of all nonces are refused, one order in 4000 fails.
  */
@@ -47,9 +44,10 @@ export function pollingRight(
   const settled = new Set<string>();
 
   const post: JwsRequest = (acme, request) => withFreshNonces(() => jwsRequest(acme, request), request);
-  const waitAsTold = async ({ headers }: AcmeResponse, already = 0): Promise<void> => {
-    const asked = parseRetryAfter(headers['retry-after'], clock.now()) ?? POLL_MS;
-    const pause = Math.min(Math.max(asked, POLL_MS), LONGEST_POLL_MS) - already;
+  /** Polls of each challenge so far. */
+  const challengePolls = new Map<string, number>();
+  const waitAsTold = async ({ headers }: AcmeResponse, polls: number, already = 0): Promise<void> => {
+    const pause = pollDelay(polls, headers['retry-after'], clock.now()) - already;
     if (pause > 0) await clock.pause(pause);
   };
 
@@ -65,7 +63,7 @@ export function pollingRight(
         answer = finalized ?? answer;
         if (isFinalized && !UNFINISHED.has(statusOf(answer))) return answer;
       } else if (!UNFINISHED.has(status)) return answer;
-      await waitAsTold(answer);
+      await waitAsTold(answer, poll - 1);
       answer = await post(acme, { ...request, url, payload: '' });
     }
     return answer;
@@ -82,8 +80,10 @@ export function pollingRight(
     }
     const isChallenge = typeof type === 'string';
     if (isChallenge && UNFINISHED.has(statusOf(response))) {
-      // `@root/acme` itself waits one second.
-      await waitAsTold(response, POLL_MS);
+      const already = challengePolls.get(request.url) ?? 0;
+      challengePolls.set(request.url, already + 1);
+      // `@root/acme` itself waits for the first interval.
+      await waitAsTold(response, already, FIRST_POLL_MS);
       return withStatus(response, 'processing');
     }
     return settledChallenges(request.url, response, settled, challenge);

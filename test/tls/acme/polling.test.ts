@@ -81,11 +81,12 @@ suite('an order', () => {
     });
   }
 
-  test('is read when Retry-After says, a second later without it, and within a minute whatever it says', async () => {
+  test('is read when Retry-After says, within a second without it, and within a minute whatever it says', async () => {
     const states = () => ['ready', 'processing', 'valid'];
     assert.deepEqual((await finalizedOrder(states(), { 'retry-after': '7' })).pauses, [7000]);
     assert.deepEqual((await finalizedOrder(states(), { 'retry-after': '0' })).pauses, [1000]);
-    assert.deepEqual((await finalizedOrder(states())).pauses, [1000]);
+    const slow = ['ready', ...Array.from({ length: 4 }, () => 'processing'), 'valid'];
+    assert.deepEqual((await finalizedOrder(slow)).pauses, [250, 500, 1000, 1000]);
     assert.deepEqual((await finalizedOrder(states(), { 'retry-after': '86400' })).pauses, [60_000]);
   });
 
@@ -117,8 +118,14 @@ suite('a challenge', () => {
     const body = { type: 'http-01', status: 'processing' };
     const { request, pauses } = polled(() => answer(body, { 'retry-after': '5' }));
     await request({}, post('/challenge'));
-    // @root/acme waits for the fifth second.
-    assert.deepEqual(pauses, [4000]);
+    // @root/acme itself waits for the first 250 ms.
+    assert.deepEqual(pauses, [4750]);
+  });
+
+  test('is read soon at first, and then each second', async () => {
+    const { request, pauses } = polled(() => answer({ type: 'http-01', status: 'processing' }));
+    for (let poll = 0; poll < 4; poll += 1) await request({}, post('/challenge'));
+    assert.deepEqual(pauses, [250, 750, 750]);
   });
 
   test('that is valid already, or of an authorization that is, gets no answer', async () => {

@@ -1,5 +1,5 @@
 import { createHash, createHmac, createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
-import { parseRetryAfter } from '../../../util/retry-after.ts';
+import { pollDelay } from '../poll-delay.ts';
 import { AcmeProblemError, type AcmeRequest, type AcmeResponse } from '../transport.ts';
 
 /** The clock for polling. */
@@ -44,9 +44,6 @@ export interface Session {
 
 /** Maximum attempts for a request whose nonce is refused. If half of all nonces are refused, one order in 4000 fails. */
 const NONCE_ATTEMPTS = 16;
-/** Default milliseconds between polls, and the longest that the authority may ask for. */
-const POLL_MS = 1000;
-const LONGEST_POLL_MS = 60_000;
 
 /** Reads the directory of an authority and prepares signed requests. */
 export async function openSession(options: SessionOptions): Promise<Session> {
@@ -93,11 +90,10 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       }
     },
     async poll(url, isDone) {
-      for (;;) {
+      for (let polls = 0; ; polls += 1) {
         const response = await session.post(url);
         if (isDone(Object(response.body) as Record<string, unknown>)) return response;
-        const asked = parseRetryAfter(response.headers['retry-after'], clock.now()) ?? POLL_MS;
-        await clock.pause(Math.min(Math.max(asked, POLL_MS), LONGEST_POLL_MS));
+        await clock.pause(pollDelay(polls, response.headers['retry-after'], clock.now()));
       }
     },
     keyAuthorization: (token) => `${token}.${thumbprint(jwk)}`,

@@ -9,6 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { AcmeAccount } from '../../stores/certificate-store.ts';
 import { answersAtOnce } from '../answers-at-once.ts';
 import type { ChallengeType } from '../challenge.ts';
+import { FIRST_POLL_MS } from '../poll-delay.ts';
 import { POLLS, pollingRight } from '../polling.ts';
 import { isLiveAccount } from '../renew-account.ts';
 import { makeSigningRequest } from '../signing-request.ts';
@@ -93,6 +94,7 @@ export async function containGreenlock(order: ContainedOrder): Promise<Contained
     client = create({
       ...options,
       retryPoll: POLLS,
+      retryInterval: FIRST_POLL_MS,
       // Greenlock would first request its own challenge from this machine, which fails behind some NAT routers. Only
       // the authority's request matters.
       skipDryRun: true,

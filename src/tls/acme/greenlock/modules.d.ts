@@ -28,6 +28,7 @@ declare module '@root/acme' {
     skipDryRun?: boolean;
     skipChallengeTest?: boolean;
     retryPoll?: number;
+    retryInterval?: number;
     retryPending?: number;
     __request?: (
       request: import('../transport.ts').AcmeRequest,
