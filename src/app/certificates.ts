@@ -177,6 +177,8 @@ async function startAcme(
         ),
       exhausted: ({ code }, next) =>
         logger.warn({ code }, `${ATTEMPTS} attempts in the last hour have failed; next attempt ${iso(next)}`),
+      waiting: ({ code, message }, next) =>
+        logger.warn({ code }, `${message} [${code}] The CA asks to wait; next attempt ${iso(next)}`),
     },
   });
 }

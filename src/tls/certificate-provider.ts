@@ -35,6 +35,8 @@ export interface CertificateFailure {
   readonly message: string;
   /** The first of the failures of an authority without another outcome since; undefined if it is not at fault. */
   readonly since?: number | undefined;
+  /** The times until which authorities ask to wait, by their directories. */
+  readonly waits?: Readonly<Record<string, number>> | undefined;
 }
 
 /** The provider for plain HTTP. */

@@ -15,7 +15,8 @@ export function createWallClockTimer(now: () => number, onTime: () => void): Wal
     clear();
     const left = time - now();
     timer = setTimeout(
-      () => (left <= LONGEST_NAP_MS ? onTime() : set(time)),
+      // A timer of the kernel may end a moment before the clock shows the time.
+      () => (now() < time ? set(time) : onTime()),
       Math.min(Math.max(left, 0), LONGEST_NAP_MS),
     );
     timer.unref();

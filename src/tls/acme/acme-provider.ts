@@ -47,6 +47,8 @@ export interface AcmeLog {
   failed(failure: CertificateFailure, next: number): void;
   /** Called when too many failures delay the first attempt, with the time of the next one. */
   exhausted(failure: CertificateFailure, next: number): void;
+  /** Called when the authority asked an earlier process to wait, with the time of the next attempt. */
+  waiting(failure: CertificateFailure, next: number): void;
 }
 
 /** Failures after which another authority may issue. */
@@ -58,7 +60,7 @@ const AUTHORITY_FAULTS = new Set<IssueFailure['code']>([
 /** Milliseconds until a certificate that could not be saved is saved again. */
 const SAVE_AGAIN_MS = 600_000;
 /** Milliseconds between two polls of the store, for certificates of other processes and requests of operators. */
-const LOOK_MS = 10_000;
+const LOOK_MS = 2000;
 /** Milliseconds until a store that others share is tried again. */
 const SHARE_AGAIN_MS = 60_000;
 
@@ -79,16 +81,27 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   let nextAttempt: number | undefined;
   let held: Disposable | undefined;
   let isForced = false;
+  /** True if an operator requests an attempt although the authority asks to wait. */
+  let isUrgent = false;
   /** The renewal that the authority suggests for the certificate in use. */
   let suggestion: { readonly start: number; readonly end: number; readonly time: number } | undefined;
   /** The time of the last order that the authority suggested. */
   let suggestedOrder: number | undefined;
   let attempts = await store.attempts(directory);
+  /** The last failure of another process, or of this service before its restart. */
+  let inherited: CertificateFailure | undefined;
   /** The time of the first of the authority's failures in a row, over restarts. */
-  let failingSince = (await store.failure(directory).catch(() => undefined))?.since;
+  let failingSince: number | undefined;
   let isFallbackNext = true;
   /** The time until which each authority asks to wait, in milliseconds since the epoch. */
-  const waits = new Map<CertificateOrder, number>();
+  const waits = new Map<string, number>();
+  const inherit = (failure: CertificateFailure | undefined): void => {
+    inherited = failure;
+    failingSince = failure?.since;
+    waits.clear();
+    for (const [authority, time] of Object.entries(failure?.waits ?? {})) waits.set(authority, time);
+  };
+  inherit(await store.failure(directory).catch(() => undefined));
 
   // Reports damage here, because greenlock reads the account in its thread.
   await store.account(directory);
@@ -103,12 +116,22 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     nextAttempt = time;
     if (!closed.signal.aborted) alarm.set(time);
   };
-  /** Orders when due, unless too many attempts have failed. Attempts of other processes are only in the store. */
+  /**
+   * Orders when due, unless too many attempts have failed, or the authority asks to wait. Attempts of other processes
+   * are only in the store.
+   */
   const sleepUntilAllowed = (due: number): void => {
     const earliest = Math.max(due, now());
-    const allowed = retryTime({ failures: 0, attempts, retryAfter: 0 }, now(), 0);
+    const allowed = nextAttemptTime(0);
     sleepUntil(Math.max(due, allowed));
     if (allowed <= earliest) return;
+    const cause = lastFailure ?? inherited;
+    const isExhausted = allowed <= retryTime({ failures: 0, attempts, retryAfter: 0 }, now(), 0);
+    if (cause !== undefined && !isExhausted) {
+      lastFailure = cause;
+      log.waiting(cause, allowed);
+      return;
+    }
     lastFailure ??= {
       at: attempts.at(-1) ?? now(),
       code: 'too-many-attempts',
@@ -124,8 +147,11 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     const { code, message, retryAfter } = failureOf(error);
     // A failure of the fallback does not mean that the first authority works.
     if (asked === order) failingSince = AUTHORITY_FAULTS.has(code) ? (failingSince ?? now()) : undefined;
-    lastFailure = { at: now(), code, message, since: failingSince };
     const time = next(retryAfter);
+    lastFailure = {
+      ...{ at: now(), code, message, since: failingSince },
+      waits: waits.size === 0 ? undefined : Object.fromEntries(waits),
+    };
     sleepUntil(time);
     log.failed(lastFailure, time);
     // Only a report for `dockerproxy certificate`.
@@ -152,12 +178,12 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
 
   const show = (fresh: Certificate): void => {
     failures = 0;
-    failingSince = undefined;
+    inherit(undefined);
     isFallbackNext = true;
-    waits.clear();
     lastFailure = undefined;
     isTemporary = false;
     isForced = false;
+    isUrgent = false;
     certificate = fresh;
     suggestion = undefined;
     use(fresh);
@@ -185,23 +211,26 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   /** The time from which the fallback is asked, too; undefined without one, or while the authority does not fail. */
   const fallbackDue = (): number | undefined =>
     fallback && failingSince && fallbackTime(failingSince, isTemporary ? undefined : certificate.notAfter);
-  const isWaiting = (asked: CertificateOrder): boolean => (waits.get(asked) ?? 0) > now();
+  const waitOf = (asked: CertificateOrder): number =>
+    isUrgent ? 0 : Math.max((waits.get(asked.directory) ?? 0) - now(), 0);
   /** Alternates between the two authorities once the first has failed for too long, unless only one asks to wait. */
   const nextOrder = (): CertificateOrder => {
     const due = fallbackDue();
     if (fallback === undefined || due === undefined || due > now()) return order;
     const [wanted, other] = isFallbackNext ? [fallback, order] : [order, fallback];
-    const next = isWaiting(wanted) && !isWaiting(other) ? other : wanted;
+    const next = waitOf(wanted) > 0 && waitOf(other) === 0 ? other : wanted;
     isFallbackNext = next === order;
     return next;
   };
-  /** The time of the next attempt after a failure: the earliest time at which an authority accepts an order. */
-  const nextAttemptTime = (): number => {
+  /**
+   * The earliest time at which an authority accepts an order.
+   *
+   * @param failures the number of failures in a row; 0 to order as soon as that is allowed
+   */
+  const nextAttemptTime = (failures: number): number => {
     const chance = random();
-    const retry = (asked: CertificateOrder): number => {
-      const retryAfter = Math.max((waits.get(asked) ?? 0) - now(), 0);
-      return retryTime({ failures, attempts, retryAfter }, now(), chance);
-    };
+    const retry = (asked: CertificateOrder): number =>
+      retryTime({ failures, attempts, retryAfter: waitOf(asked) }, now(), chance);
     const due = fallbackDue();
     if (fallback === undefined || due === undefined) return retry(order);
     return Math.min(retry(order), due > now() ? due : retry(fallback));
@@ -217,6 +246,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       if (suggestion !== undefined) suggestedOrder = now();
       const replaces = suggestion && renewalInfoId(certificate);
       asked = nextOrder();
+      isUrgent = false;
       const fresh = await issuer.issue({ ...asked, ...(asked === order && { replaces }) }, closed.signal);
       show(fresh);
       log.issued(fresh);
@@ -224,25 +254,34 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     } catch (error) {
       if (closed.signal.aborted) return;
       const next = (retryAfter: number | undefined): number => {
-        if (retryAfter !== undefined) waits.set(asked, now() + retryAfter);
-        return nextAttemptTime();
+        if (retryAfter !== undefined) waits.set(asked.directory, now() + retryAfter);
+        return nextAttemptTime(failures);
       };
       await fail(error, next, asked);
     }
   };
 
+  /** Elects this process, which then continues from the failures of the previous one; false if another is elected. */
+  const elect = async (take: NonNullable<typeof lock>): Promise<boolean> => {
+    if (held !== undefined) return true;
+    held = await take();
+    if (held === undefined) return false;
+    inherit(await store.failure(directory));
+    return true;
+  };
   /** Lets one of the processes that share the store order a certificate. */
   const attemptAlone = async (take: NonNullable<typeof lock>): Promise<void> => {
     // Another process may have obtained the certificate meanwhile.
     if (!isWanted()) return;
     try {
-      held ??= await take();
-      if (held === undefined) return sleepUntil(now() + LOOK_MS);
+      if (!(await elect(take))) {
+        isUrgent = false;
+        return sleepUntil(now() + LOOK_MS);
+      }
       // The previous owner of the lock may have stored the wanted certificate.
       if (await adopt()) return;
       attempts = await store.attempts(directory);
-      const earliest = retryTime({ failures: 0, attempts, retryAfter: 0 }, now(), 0);
-      if (earliest > now()) return sleepUntilAllowed(now());
+      if (nextAttemptTime(0) > now()) return sleepUntilAllowed(now());
     } catch (error) {
       return fail(error, () => now() + SHARE_AGAIN_MS);
     }
@@ -260,11 +299,16 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   const work = (): Promise<void> =>
     inOrder(() => (unsaved !== undefined && !isDue() ? save(unsaved) : getNext()));
   const alarm = createWallClockTimer(now, () => void work());
-  /** Renews if an operator has requested it by `dockerproxy certificate renew`. */
+  /**
+   * Renews if an operator has requested it by `dockerproxy certificate renew`. While another process has the lock after
+   * a failure, only that one can order.
+   */
   const takeRequest = async (): Promise<void> => {
     if ((await store.request(directory)) === undefined) return;
+    if (lock !== undefined && !(await elect(lock))) return;
     await store.putRequest(directory, undefined);
     isForced = true;
+    isUrgent = true;
     sleepUntilAllowed(now());
   };
   const look = async (): Promise<void> => {
@@ -311,6 +355,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       const isGone = (await store.certificate(directory)) === undefined;
       if (!isGone && lastFailure === undefined) return;
       isForced ||= isGone;
+      isUrgent = true;
       sleepUntilAllowed(now());
     },
     status: () => ({

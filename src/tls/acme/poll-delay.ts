@@ -7,8 +7,8 @@ const POLL_MS = 1000;
 const LONGEST_POLL_MS = 60_000;
 
 /**
- * Computes the milliseconds until a challenge or an order is polled again: as the authority requests, otherwise twice
- * as long after each poll, up to a second.
+ * Computes the milliseconds until a challenge or an order is polled again. They follow the Retry-After of the
+ * authority. Without one, they double after each poll, up to a second.
  *
  * @param polls the number of polls so far
  * @param now milliseconds since the epoch

@@ -136,10 +136,18 @@ function parseAttempts(content: string): number[] {
 function parseFailure(content: string): CertificateFailure | null {
   const parsed: unknown = JSON.parse(content);
   if (parsed === null) return null;
-  const { at, code, message, since } = Object(parsed) as Record<string, unknown>;
+  const { at, code, message, since, waits } = Object(parsed) as Record<string, unknown>;
   if (typeof at !== 'number' || typeof code !== 'string' || typeof message !== 'string')
     throw new Error('The text is not a failure');
-  return { at, code, message, since: typeof since === 'number' ? since : undefined };
+  return {
+    ...{ at, code, message },
+    since: typeof since === 'number' ? since : undefined,
+    waits: waits === undefined ? undefined : Object.fromEntries(Object.entries(Object(waits)).filter(isTime)),
+  };
+}
+
+function isTime(entry: [string, unknown]): entry is [string, number] {
+  return Number.isFinite(entry[1]);
 }
 
 function parseRequest(content: string): number | null {

@@ -61,6 +61,7 @@ async function startProvider(
   const used: Certificate[] = [];
   const failures: string[] = [];
   const exhausted: { code: string; next: number }[] = [];
+  const waiting: { code: string; next: number }[] = [];
   /** The directory of each order. */
   const directories: string[] = [];
   const authority = {
@@ -104,6 +105,7 @@ async function startProvider(
         adopted: () => {},
         failed: ({ code }) => failures.push(code),
         exhausted: ({ code }, next) => exhausted.push({ code, next }),
+        waiting: ({ code }, next) => waiting.push({ code, next }),
       },
     });
     provider.start((certificate) => used.push(certificate));
@@ -127,6 +129,7 @@ async function startProvider(
     used,
     failures,
     exhausted,
+    waiting,
     authority,
     fallbackFailures,
     disk: store.state,
@@ -163,7 +166,7 @@ suite('the certificate over the years', () => {
     // Simulates an operator that restarts the service every five minutes.
     for (let restart = 0; restart < 24; restart += 1) {
       const again = await open();
-      await pass(5 * MINUTE_MS, 1000);
+      await pass(5 * MINUTE_MS, 5000);
       await again.close();
     }
     orders.forEach((at, index) => {
@@ -262,6 +265,38 @@ suite('the certificate over the years', () => {
     await provider.close();
   });
 
+  test('an authority that asks to wait gets no order before, also after a restart, unless an operator requests one', async (t) => {
+    const { provider, open, pass, orders, waiting, authority, disk } = await startProvider(t);
+    Object.assign(authority, { fails: true, code: 'ca-rate-limited', retryAfter: 7 * HOUR_MS });
+    await pass((provider.status().nextAttempt ?? 0) - Date.now());
+    const next = (orders[1] ?? 0) + 7 * HOUR_MS;
+    assert.equal(provider.status().nextAttempt, next);
+    await provider.close();
+
+    const again = await open();
+    assert.deepEqual(waiting, [{ code: 'ca-rate-limited', next }]);
+    assert.deepEqual(
+      [again.status().nextAttempt, again.status().lastFailure?.code],
+      [next, 'ca-rate-limited'],
+    );
+    await pass(next - Date.now() - 1);
+    assert.equal(orders.length, 2);
+    await pass(1);
+    assert.equal(orders.length, 3);
+    await again.reload();
+    await pass(1);
+    assert.equal(orders.length, 4);
+    await again.close();
+
+    const last = await open();
+    disk.request = Date.now();
+    authority.fails = false;
+    await pass(MINUTE_MS, 1000);
+    assert.equal(orders.length, 5);
+    assert.deepEqual([last.status().lastFailure, disk.failure], [undefined, undefined]);
+    await last.close();
+  });
+
   test('a reload tries again after a failure, and leaves alone what is well', async (t) => {
     const { provider, pass, orders, authority } = await startProvider(t);
     await provider.reload();
@@ -339,6 +374,49 @@ suite('the certificate of replicas', () => {
       assert.ok(sixth === undefined || sixth - at >= HOUR_MS, `${index}`);
     });
     await left.close();
+  });
+
+  test('that an authority asks to wait for is not ordered before by the one that goes on, and then at once', async (t) => {
+    const { lock } = createLock();
+    const { provider, open, pass, orders, waiting, authority } = await startProvider(t, { lock });
+    const other = await open();
+    await pass(MINUTE_MS, 1000);
+    Object.assign(authority, { fails: true, code: 'ca-rate-limited', retryAfter: 5 * HOUR_MS });
+    const due = Math.min(...[provider, other].map((one) => one.status().nextAttempt ?? 0));
+    await pass(due - Date.now());
+    const next = (orders[1] ?? 0) + 5 * HOUR_MS;
+    const [dead, left] = provider.status().lastFailure === undefined ? [other, provider] : [provider, other];
+    assert.equal(left.status().lastFailure, undefined, 'one has ordered');
+    await dead.close();
+    await pass(HOUR_MS, MINUTE_MS);
+    assert.deepEqual(waiting, [{ code: 'ca-rate-limited', next }]);
+    assert.equal(left.status().nextAttempt, next);
+    authority.fails = false;
+    await pass(next - Date.now() - 1);
+    assert.equal(orders.length, 2);
+    await pass(1);
+    assert.equal(orders.length, 3);
+    await left.close();
+  });
+
+  test('is ordered at the request of an operator by the replica that has the lock after a failure', async (t) => {
+    const { lock } = createLock();
+    const { provider, open, pass, orders, authority, disk } = await startProvider(t, { lock, days: 1 / 144 });
+    // The two look for requests in turn.
+    await pass(1000);
+    const other = await open();
+    Object.assign(authority, { fails: true, code: 'ca-rate-limited', retryAfter: 5 * HOUR_MS });
+    await pass(7 * MINUTE_MS, 1000);
+    for (const expected of [3, 4]) {
+      disk.request = Date.now();
+      await pass(5000, 1000);
+      assert.deepEqual([orders.length, disk.request], [expected, undefined]);
+    }
+    authority.fails = false;
+    disk.request = Date.now();
+    await pass(MINUTE_MS, 1000);
+    assert.equal(orders.length, 5);
+    await Promise.all([provider.close(), other.close()]);
   });
 
   test('that was tried too often by another one waits, and says so', async (t) => {

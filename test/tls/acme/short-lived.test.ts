@@ -37,7 +37,7 @@ suite('a certificate of six minutes', () => {
       },
       now: Date.now,
       random: () => 0.5,
-      log: { temporary() {}, issued() {}, adopted() {}, failed() {}, exhausted() {} },
+      log: { temporary() {}, issued() {}, adopted() {}, failed() {}, exhausted() {}, waiting() {} },
     });
     const downloads: ServerResponse[] = [];
     assert.ok(provider.certificate !== undefined);

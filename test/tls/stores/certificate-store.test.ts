@@ -20,7 +20,7 @@ async function openStore() {
 }
 
 suite('the certificate store', () => {
-  test('keeps certificates, accounts and attempts by authority, over a restart', async () => {
+  test('keeps certificates, accounts, attempts, and failures by authority, over a restart', async () => {
     await using made = await openStore();
     const { store, open } = made;
     assert.equal(await store.certificate(AUTHORITY), undefined);
@@ -30,6 +30,11 @@ suite('the certificate store', () => {
     await store.putCertificate(AUTHORITY, certificate);
     await store.putAccount(AUTHORITY, { key: { kty: 'EC', d: 'x' }, url: 'https://ca.example/account/1' });
     await store.putAttempts(AUTHORITY, [1, 2]);
+    const failure = {
+      ...{ at: 1, code: 'ca-slow', message: 'It failed.', since: undefined },
+      waits: { [AUTHORITY]: 2 },
+    };
+    await store.putFailure(AUTHORITY, failure);
 
     const again = open();
     assert.deepEqual((await again.certificate(AUTHORITY))?.fingerprint, certificate.fingerprint);
@@ -38,6 +43,7 @@ suite('the certificate store', () => {
       url: 'https://ca.example/account/1',
     });
     assert.deepEqual(await again.attempts(AUTHORITY), [1, 2]);
+    assert.deepEqual(await again.failure(AUTHORITY), failure);
     assert.equal(await again.certificate(OTHER), undefined);
     assert.equal(await again.account(OTHER), undefined);
   });
