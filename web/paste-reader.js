@@ -21,6 +21,9 @@ export const readPaste = (text, host) => readAll(text, host).result();
 /** The command line saves each image for its own platform. @type {Portal.ReadPlatforms} */
 export const readPlatforms = (text, host) => readAll(text, host).platforms();
 
+/** The command line refuses a list of which it cannot save all images. @type {Portal.ReadUnknown} */
+export const readUnknown = (text, host) => readAll(text, host).unknown();
+
 /** @param {string} text @param {string} host */
 const readAll = (text, host) => {
 	const full = withValues(cleaned(text)).replace(LONG_SPACE, ' ').replace(BLANK_LINES, '\n\n');
@@ -66,6 +69,8 @@ const createFound = (host) => {
 	const platforms = new Set();
 	/** @type {Map<string, Set<string>>} */
 	const own = new Map();
+	/** @type {Set<string>} */
+	const unknown = new Set();
 	let isDigest = false;
 
 	/** @param {string} word */
@@ -86,6 +91,7 @@ const createFound = (host) => {
 			const plain = plainOf(word);
 			const repository = toName(repositoryOf(plain.replace(/<>.*/, '')));
 			const name = toName(plain);
+			if (word.includes('<>')) unknown.add(word);
 			if (!repository || SHORT_ID.test(plain)) return false;
 			if (isOpen || OPEN.test(plain)) {
 				if (!/<>.*\//.test(plain)) open.add(`${repository}:`);
@@ -113,6 +119,7 @@ const createFound = (host) => {
 			return name && /[a-z]/.test(repositoryOf(name)) ? name : undefined;
 		},
 		isOfSentence,
+		unknown: () => [...unknown],
 		platforms: () => new Map([...own].map(([name, several]) => [name, [...several]])),
 		count: () => images.size + open.size + maybe.size,
 		result() {

@@ -141,6 +141,8 @@ declare global {
 		type ParsePaste = (text: string, host: string) => Promise<Pasted>;
 		type ReadPaste = (text: string, host: string) => Pasted;
 		type ReadPlatforms = (text: string, host: string) => ReturnType<Found['platforms']>;
+		/** Returns the names of images that contain a variable without a value, which is written `<>`. */
+		type ReadUnknown = (text: string, host: string) => ReturnType<Found['unknown']>;
 		/** Returns a word as the name of an image; undefined if it is not one. */
 		type ToName = (word: string) => string | undefined;
 
@@ -165,6 +167,8 @@ declare global {
 			isOfSentence(word: string): boolean;
 			/** The platforms that the text names for single images, by the names in {@link Pasted}. */
 			platforms(): Map<string, string[]>;
+			/** The names that contain a variable without a value. */
+			unknown(): string[];
 			/** The number of images and candidates. */
 			count(): number;
 			result(): Pasted;

@@ -1,5 +1,8 @@
 import { createReadStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { parseEnv } from 'node:util';
 import { UsageError } from '../config/loader.ts';
 import { referenceOrNone } from '../oci/reference.ts';
 import { CommandError } from './command-error.ts';
@@ -13,6 +16,8 @@ interface PasteReader {
   ): { readonly images: readonly string[]; readonly candidates: readonly string[] };
   /** Returns the platforms that a text names for single images, by the names in `images`. */
   readPlatforms(text: string, host: string): ReadonlyMap<string, readonly string[]>;
+  /** Returns the names of images that contain a variable without a value, which is written `<>`. */
+  readUnknown(text: string, host: string): readonly string[];
 }
 
 /** An image in a list. */
@@ -27,36 +32,97 @@ const LIST_LIMIT = 16 * 1024 * 1024;
 /** A host without addresses, because no service runs here. */
 const NO_HOST = 'dockerproxy.invalid';
 
+/** The sources of a list of images. */
+export interface ListSources {
+  readonly stdin: Readable;
+  /** The variables that replace `${NAME}` in a compose file. */
+  readonly environment: Variables;
+}
+
 /**
  * Reads the images that a file names: a list with comments, a compose file, Kubernetes manifests, or the output of Helm.
- * Services of a compose file can have platforms.
+ * Services of a compose file can have platforms. As in Docker Compose, its variables come from the environment, and then
+ * from the file `.env` in the same folder.
  *
  * @param file a path, or `-` for stdin
  * @throws CommandError if the file cannot be read; UsageError if it names no image, or is ambiguous
  */
-export async function readImageList(file: string, stdin: Readable): Promise<readonly ListedImage[]> {
+export async function readImageList(
+  file: string,
+  { stdin, environment }: ListSources,
+): Promise<readonly ListedImage[]> {
   const name = file === '-' ? 'stdin' : file;
   const text = await readText(name, file === '-' ? stdin : createReadStream(file));
-  return imagesIn(text, name);
+  const folder = file === '-' ? '' : dirname(file);
+  const own = await readFile(join(folder, '.env'), 'utf8').catch(() => '');
+  return imagesIn(text, name, { ...parseEnv(own), ...environment });
 }
 
 /** Finds the images in a text. @throws UsageError as {@link readImageList} does */
-export async function imagesIn(text: string, name: string): Promise<readonly ListedImage[]> {
-  const lines = text.split(/\r?\n/).map((line) => line.replace(/(?:^|\s)#.*/, '').trim());
-  const words = lines.filter((line) => line !== '');
-  if (words.length === 0) throw noImage(name);
-  if (words.every((word) => referenceOrNone(word) !== undefined))
-    return words.map((word) => ({ name: word }));
+export async function imagesIn(
+  text: string,
+  name: string,
+  variables: Variables = {},
+): Promise<readonly ListedImage[]> {
+  const lines = linesOf(text);
+  if (lines.length === 0) throw noImage(name);
+  if (lines.every((line) => referenceOrNone(line) !== undefined))
+    return lines.map((line) => ({ name: line }));
   const path = new URL('../../web/paste-reader.js', import.meta.url).href;
-  const { readPaste, readPlatforms } = (await import(path)) as PasteReader;
-  const { images, candidates } = readPaste(text, NO_HOST);
+  const { readPaste, readPlatforms, readUnknown } = (await import(path)) as PasteReader;
+  // No other format takes variables from the environment, which can contain secrets.
+  const isCompose = SERVICES.test(text);
+  const full = isCompose ? withVariables(text, variables) : text;
+  const isList = lines.every((line) => LISTED.test(line));
+  const unknown = isList ? lines.filter((line) => line.includes('$')) : readUnknown(full, NO_HOST);
+  if (unknown.length > 0) throw unknownVariable(name, unknown, isCompose);
+  const { images, candidates } = readPaste(full, NO_HOST);
   if (candidates.length > 0)
     throw new UsageError([
       `${name} is ambiguous. It may mean: ${candidates.join(', ')}. Write full image names, one on a line.`,
     ]);
   if (images.length === 0) throw noImage(name);
-  const platforms = readPlatforms(text, NO_HOST);
+  const platforms = readPlatforms(full, NO_HOST);
   return images.map((image) => ({ name: image, platforms: platforms.get(image) }));
+}
+
+/** Returns the lines of a text, without comments and spaces around them. */
+function linesOf(text: string): string[] {
+  const lines = text.split(/\r?\n/).map((line) => line.replace(/(?:^|\s)#.*/, '').trim());
+  return lines.filter((line) => line !== '');
+}
+
+type Variables = Readonly<Record<string, string | undefined>>;
+
+/** The key that every compose file has. */
+const SERVICES = /\bservices["']?\s*:/;
+/** A line of a list, which has only one name. */
+const LISTED = /^[\w$[][^\s"']*$/;
+/** Lines of compose files that name an image or its platform. */
+const NAMING_LINE = /^.*\b(?:image|platform)["']?[ \t]*:.*$/gm;
+/** `$A`, `${A}`, `${A:-b}`, `${A:?message}`. https://docs.docker.com/reference/compose-file/interpolation/ */
+const VARIABLE = /\$(?:\{(\w+)(?::?[-?][^{}]*)?\}|(\w+))/g;
+
+/**
+ * Replaces variables in the names and platforms of images. Those without a value stay. The variables of this program stay,
+ * too, because one of them is a password.
+ */
+function withVariables(text: string, variables: Variables): string {
+  return text.replace(NAMING_LINE, (line) =>
+    line.replace(VARIABLE, (whole, braced, plain) => {
+      const name = braced ?? plain;
+      return name.startsWith('DOCKERPROXY_') ? whole : variables[name] || whole;
+    }),
+  );
+}
+
+function unknownVariable(name: string, images: readonly string[], isCompose: boolean): UsageError {
+  const advice = isCompose
+    ? 'Set the variables in the environment, or in the file .env in the same folder.'
+    : 'Write the values in their place.';
+  return new UsageError([
+    `${name} names images by variables without a value: ${images.join(', ')}. ${advice}`,
+  ]);
 }
 
 function noImage(name: string): UsageError {
@@ -74,7 +140,14 @@ async function readText(name: string, stream: Readable): Promise<string> {
     }
   } catch (error) {
     if (error instanceof CommandError) throw error;
-    throw new CommandError(`${name} cannot be read: ${(error as Error).message}.`, { cause: error });
+    throw new CommandError(unreadable(name, error as NodeJS.ErrnoException), { cause: error });
   }
   return Buffer.concat(chunks).toString();
+}
+
+function unreadable(name: string, { code, message }: NodeJS.ErrnoException): string {
+  if (code === 'ENOENT') return `The file ${name} does not exist.`;
+  if (code === 'EACCES') return `You do not have permission to read ${name}.`;
+  if (code === 'EISDIR') return `${name} is a folder. Name a file.`;
+  return `${name} cannot be read: ${message}.`;
 }

@@ -8,7 +8,9 @@ import { withImages } from './with-images.ts';
 
 /** Runs `dockerproxy save`. */
 export async function save(args: readonly string[]): Promise<void> {
-  const lists = imageListsOf(args).map((file) => readImageList(file, process.stdin));
+  const lists = imageListsOf(args).map((file) =>
+    readImageList(file, { stdin: process.stdin, environment: process.env }),
+  );
   const { settings, ...what } = parseSaveArguments(args, (await Promise.all(lists)).flat());
   const { references } = what.query;
   const named = {

@@ -83,10 +83,59 @@ suite('the images in a file', () => {
       assert.deepEqual(Object.fromEntries(found.map((image) => [image.name, image.platforms])), platforms);
     });
 
+  test('have the values of variables from the environment, then from .env in the folder of the file', async () => {
+    await using folder = await temporaryFolder();
+    const file = join(folder.path, 'compose.yaml');
+    await writeFile(join(folder.path, '.env'), 'REG="r.example.org"\nTAG=1 # old\nARCH=arm64\nEMPTY=\n');
+    await writeFile(
+      file,
+      `services:
+  a: { image: "\${REG}/a:\${TAG:-9}", platform: "linux/$ARCH" }
+  b: { image: "$REG/b:\${EMPTY:-2}" }
+  c:
+    image: \${REG:?missing}/c:\${NONE-3}
+    environment: { TAG: $NONE }
+`,
+    );
+    const sources = { stdin: Readable.from([]), environment: { TAG: '7' } };
+    assert.deepEqual(await readImageList(file, sources), [
+      { name: 'r.example.org/a:7', platforms: ['linux/arm64'] },
+      { name: 'r.example.org/b:2', platforms: undefined },
+      { name: 'r.example.org/c:3', platforms: undefined },
+    ]);
+  });
+
+  test('do not contain variables of the program, nor those of the environment outside of a compose file', async () => {
+    const variables = { SECRET: 'x', DOCKERPROXY_PASSWORD: 'y' };
+    for (const text of [
+      'services: { a: { image: evil.example.org/$DOCKERPROXY_PASSWORD } }',
+      'containers: [{ image: evil.example.org/$SECRET }]',
+      'evil.example.org/$SECRET',
+    ])
+      await assert.rejects(
+        imagesIn(text, 'file', variables),
+        /variables without a value: evil\.example\.org\/[<$]/,
+      );
+  });
+
+  test('are refused if a variable in one of their names has no value', async () => {
+    for (const name of ['$REG/app', `\${IMAGE}`, `org/app:\${TAG}`])
+      for (const text of [
+        `services:\n  a: { image: busybox }\n  b:\n    image: ${name}\n`,
+        `FROM busybox\nFROM ${name}\n`,
+        `ghcr.io/org/app\n${name}\n`,
+      ])
+        await assert.rejects(imagesIn(text, 'c.yaml'), (error) => {
+          assert.ok(error instanceof UsageError, text);
+          assert.match(error.message, /^c\.yaml names images by variables without a value: /);
+          return true;
+        });
+  });
+
   test('are refused if the text leaves a tag open, or names no image', async () => {
-    await assert.rejects(imagesIn(`services:\n  a:\n    image: org/app:\${TAG}\n`, 'c.yaml'), (error) => {
+    await assert.rejects(imagesIn('repository: org/app\ntag: ""\n', 'values.yaml'), (error) => {
       assert.ok(error instanceof UsageError);
-      assert.match(error.message, /^c\.yaml is ambiguous\. It may mean: org\/app:/);
+      assert.match(error.message, /^values\.yaml is ambiguous\. It may mean: org\/app:/);
       return true;
     });
     for (const text of ['', '# nothing\n', '{}'])
@@ -100,12 +149,13 @@ suite('the images in a file', () => {
     await using folder = await temporaryFolder();
     const file = join(folder.path, 'images.txt');
     await writeFile(file, 'busybox\nalpine\n');
-    const nothing = Readable.from([]);
+    const nothing = { stdin: Readable.from([]), environment: {} };
+    const input = { stdin: Readable.from([Buffer.from('a:1\n')]), environment: {} };
     assert.deepEqual(await readImageList(file, nothing), [{ name: 'busybox' }, { name: 'alpine' }]);
-    assert.deepEqual(await readImageList('-', Readable.from([Buffer.from('a:1\n')])), [{ name: 'a:1' }]);
+    assert.deepEqual(await readImageList('-', input), [{ name: 'a:1' }]);
     await assert.rejects(readImageList(`${file}.none`, nothing), (error) => {
       assert.ok(error instanceof CommandError);
-      assert.match(error.message, /images\.txt\.none cannot be read: ENOENT/);
+      assert.match(error.message, /^The file .*images\.txt\.none does not exist\.$/);
       return true;
     });
   });
