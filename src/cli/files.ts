@@ -7,7 +7,7 @@ import type { LayerProgress } from '../sources/image-source.ts';
 import { inSlices } from '../util/in-slices.ts';
 import type { FilesArguments } from './files-arguments.ts';
 import { sendAll, type Terminal } from './save.ts';
-import { fillFiles, openTarget } from './save-target.ts';
+import { fillFiles, openTarget, textOnly } from './save-target.ts';
 import { showPreparation } from './transfer-progress.ts';
 
 const TYPE_LETTERS = {
@@ -61,7 +61,7 @@ export async function listFiles(
 /**
  * Writes a file of an image to stdout, or a directory as a tar archive.
  *
- * @throws ServiceError as {@link listFiles} does; UsageError for an archive on a terminal
+ * @throws ServiceError as {@link listFiles} does; UsageError for an archive or binary data on a terminal
  */
 export async function printFile(
   what: FilesArguments,
@@ -75,9 +75,10 @@ export async function printFile(
     throw new UsageError(['Refusing to write a tar archive to the terminal. Use a pipe, or > FILE.']);
   const stream = file.read(undefined, signal);
   const saved = { name: what.path, size: file.size, number: undefined };
-  const sink = fillFiles([saved], () =>
-    openTarget({ name: what.path, kind: 'stdout', exists: false }, terminal.stdout),
-  );
+  const sink = fillFiles([saved], async () => {
+    const target = await openTarget({ name: what.path, kind: 'stdout', exists: false }, terminal.stdout);
+    return terminal.stdout.isTTY ? textOnly(target) : target;
+  });
   try {
     await sendAll(stream, sink, () => {});
   } finally {

@@ -1,6 +1,7 @@
 import { open, rename, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Writable } from 'node:stream';
+import { UsageError } from '../config/loader.ts';
 import { formatDecimalBytes } from '../util/byte-size.ts';
 import { CommandError, ReaderGoneError } from './command-error.ts';
 
@@ -38,11 +39,16 @@ export async function findPlace(output: string | undefined, filename: string): P
     return { name, kind: 'file', exists: (await stat(name).catch(() => undefined)) !== undefined };
   }
   const folder = /[/\\]$/.test(named) ? named : dirname(named);
-  if (found === undefined && !(await stat(folder).catch(() => undefined))?.isDirectory())
-    throw missingFolder(folder);
+  const parent = found === undefined ? await stat(folder).catch(() => undefined) : undefined;
+  if (found === undefined && parent === undefined) throw missingFolder(folder);
+  if (parent?.isDirectory() === false) throw new CommandError(noFolder(folder));
   // A device or a pipe must not be replaced by a file.
   const kind = found === undefined || found.isFile() ? 'file' : 'device';
   return { name: named, kind, exists: kind === 'file' && found !== undefined };
+}
+
+function noFolder(path: string): string {
+  return `${path} is not a folder. Choose another one with -o.`;
 }
 
 function missingFolder(folder: string): CommandError {
@@ -68,7 +74,7 @@ const ELSEWHERE = 'Free some space, or choose another folder with -o.';
 /** Sentences about the operating system's errors, for the name of a file. */
 const SENTENCES: Readonly<Record<string, (name: string) => string>> = {
   ENOENT: (name) => missingFolder(dirname(name)).message,
-  ENOTDIR: (name) => `${dirname(name)} is not a folder. Choose another one with -o.`,
+  ENOTDIR: (name) => noFolder(dirname(name)),
   ENOSPC: (name) => `The disk is full, so ${name} is incomplete. ${ELSEWHERE}`,
   EDQUOT: (name) => `Your disk quota is full, so ${name} is incomplete. ${ELSEWHERE}`,
   EFBIG: (name) => `${name} is too large for its file system. Split it, for example with --parts 2GiB.`,
@@ -99,6 +105,18 @@ export async function openTarget(place: Place, stdout: Writable): Promise<Target
     write: (chunk) => opened.write(chunk).catch(explain),
     commit: () => opened.commit().catch(explain),
     discard: opened.discard,
+  };
+}
+
+/** Wraps a target for a terminal, which binary data could put into a wrong state. As in curl, a zero byte marks it. */
+export function textOnly(target: Target): Target {
+  return {
+    ...target,
+    async write(chunk) {
+      if (chunk.includes(0))
+        throw new UsageError(['Refusing to write binary data to the terminal. Use a pipe, or > FILE.']);
+      await target.write(chunk);
+    },
   };
 }
 

@@ -10,7 +10,9 @@ import {
   findPlace,
   type SavedFile,
   type Target,
+  textOnly,
 } from '../../src/cli/save-target.ts';
+import { UsageError } from '../../src/config/loader.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const parts = [
@@ -110,6 +112,28 @@ suite('the place of an archive', () => {
         return true;
       });
     });
+});
+
+test('a folder that is a file is refused before the download', async () => {
+  await using folder = await temporaryFolder();
+  const file = join(folder.path, 'file');
+  await writeFile(file, '');
+  await assert.rejects(
+    findPlace(join(file, 'a.tar'), 'a.tar'),
+    new CommandError(`${file} is not a folder. Choose another one with -o.`),
+  );
+});
+
+test('a terminal gets text, but no binary data', async () => {
+  const written: string[] = [];
+  const write = async (chunk: Uint8Array): Promise<void> => void written.push(`${chunk}`);
+  const target = textOnly({ write, commit: async () => {}, discard: async () => {} });
+  await target.write(Buffer.from('größe\n'));
+  await assert.rejects(
+    target.write(Buffer.from('\x7fELF\0')),
+    new UsageError(['Refusing to write binary data to the terminal. Use a pipe, or > FILE.']),
+  );
+  assert.deepEqual(written, ['größe\n']);
 });
 
 suite('a file that cannot be written', () => {
