@@ -2,7 +2,7 @@ import { ask, peek, session } from './api.js';
 import { downloadUrl, escaped, exactDownload, isDefault, pullCommands } from './commands.js';
 import { fillExtras, fitExtras, onExtras, readExtras } from './extras.js';
 import { find } from './finder.js';
-import { offer } from './folds.js';
+import { offer, withdraw } from './folds.js';
 import { breakable, byId, data, make, makeButton } from './page.js';
 import { fullName, parsePaste, repositoryOf } from './paste.js';
 import { showCandidates, showProblem } from './problem.js';
@@ -66,12 +66,22 @@ const startAnew = () => {
 	return looking.signal;
 };
 
+/** The blocks that other choices change, and the space for the lines that another format or platform can add, in em. */
+const KEPT = /** @type {const} */ ([
+	['answer', 0],
+	['tools', 0],
+	['line', 3],
+	['loaders', 3],
+	['sums', 3],
+	['cards', 0],
+]);
+
 /** Keeps the heights of blocks, so that a choice does not move its own field. @param {boolean} isKept */
 const keepHeights = (isKept) => {
-	for (const id of ['answer', 'tools', 'line']) {
+	for (const [id, spare] of KEPT) {
 		const { style, offsetHeight } = byId(id);
-		// Another format or platform can add lines to a command.
-		style.minHeight = isKept ? style.minHeight || `calc(${offsetHeight}px + ${id === 'line' ? 3 : 0}em)` : '';
+		const height = `calc(${offsetHeight}px + ${style.minHeight ? 0 : spare}em)`;
+		style.minHeight = isKept && offsetHeight > 0 ? height : '';
 	}
 };
 
@@ -84,6 +94,8 @@ const lookUp = async ({ put = 'pushState', moves = true } = {}) => {
 	// The details of another image may be of any height.
 	if (moves) {
 		result.hidden = true;
+		withdraw();
+		byId('main').style.minHeight = '';
 		scrollTo(0, 0);
 	}
 	keepHeights(!moves && !result.hidden);
@@ -197,7 +209,7 @@ const show = async (images, asked, signal, put) => {
 	// An engine saves another file each time, whatever the URL is.
 	showCommands(location.origin + (prepares ? url : exactUrl), files, format, query ? {} : pulls);
 	byId('metalink').href = `${location.origin}${url}&metalink=1`;
-	offer(images[1] ? undefined : only, platform, signal);
+	offer(images[1] ? undefined : only, platform);
 	problem.hidden = true;
 	result.className = '';
 	result.hidden = false;
@@ -303,7 +315,7 @@ const readAddress = () => {
 	else {
 		startAnew();
 		document.title = title;
-		byId('main').className = '';
+		byId('main').className = byId('main').style.minHeight = '';
 		result.hidden = problem.hidden = true;
 	}
 };
@@ -364,8 +376,14 @@ platforms.onchange = () => {
 	platform = platforms.value;
 	lookUp({ moves: false });
 };
-formats.onchange = () => lookUp({ moves: false });
+formats.onchange = () => {
+	// At once, because these fields are above others.
+	fitExtras(formats.value);
+	lookUp({ moves: false });
+};
 onExtras(() => {
+	// Each part has its own lines.
+	byId('check').removeAttribute('open');
 	byId('parts').hidden = !readExtras().some(({ name }) => name === 'parts');
 	lookUp({ moves: false });
 });
@@ -401,8 +419,10 @@ link.onclick = (event) => {
 byId('sum').onclick = () => load(import('./checksum.js'), byId('sumLink').href);
 addEventListener('popstate', () => {
 	// Another view has its parts at other places. Hiding the page for a frame prevents a visible movement.
-	const { style } = byId('main');
+	const { style, offsetHeight } = byId('main');
 	style.visibility = 'hidden';
+	// The footer stays in place until the result is known.
+	style.minHeight = `${offsetHeight}px`;
 	result.hidden = true;
 	input.value = '';
 	readAddress();

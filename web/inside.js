@@ -64,13 +64,11 @@ export const show = async (box, query, signal) => {
 			);
 	};
 	stage.textContent = '';
+	box.replaceChildren(label, stage, top.element, entry);
+	// Once they are known, so that they open without moving what is below.
 	const layers = make('details');
-	layers.append(make('summary', { textContent: say('layers') }));
-	layers.ontoggle = async () => {
-		layers.ontoggle = null;
-		layers.append(await listLayers(query, signal));
-	};
-	box.replaceChildren(label, stage, top.element, entry, layers);
+	layers.append(make('summary', { textContent: say('layers') }), await listLayers(query, signal));
+	box.append(layers);
 };
 
 /** @param {HTMLElement} stage @param {any} error */

@@ -84,7 +84,7 @@ declare global {
 		/** Fills a fold-out about an image. @throws Error with the problem as its cause */
 		type Fill = (box: HTMLElement, query: ImageQuery, signal: AbortSignal) => Promise<void>;
 		type OnOpen = (fold: HTMLDetailsElement, fill: (box: HTMLElement) => Promise<void>) => void;
-		type Offer = (image: Image | undefined, platform: string, signal: AbortSignal) => void;
+		type Offer = (image: Image | undefined, platform: string) => void;
 		/** Lists a directory by its encoded path. */
 		type ListFiles = (path: string, after?: string | null, isRecursive?: boolean) => Promise<FilePage>;
 		/** @throws Error with the problem as its cause */

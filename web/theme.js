@@ -9,7 +9,7 @@
 		}
 	};
 	dataset.theme = read();
-	addEventListener('DOMContentLoaded', () => {
+	const show = () => {
 		const select = /** @type {HTMLSelectElement | null} */ (document.getElementById('theme'));
 		if (!select) return;
 		select.value = read();
@@ -21,5 +21,7 @@
 				// Private windows may refuse.
 			}
 		};
-	});
+	};
+	// DOMContentLoaded would wait for the modules.
+	document.addEventListener('readystatechange', show, { once: true });
 }

@@ -55,10 +55,12 @@ export const makeTree = (label, list, pick) => {
 		if (next === null) return;
 		const more = rowOf(say('more'), [], level);
 		const open = async () => {
-			const page = await list(folder, next);
 			const at = group.children.length - 1;
-			group.lastElementChild?.remove();
-			add(group, page, level, folder);
+			await whileBusy(group, async () => {
+				const page = await list(folder, next);
+				group.lastElementChild?.remove();
+				add(group, page, level, folder);
+			});
 			const first = group.children[at]?.firstElementChild;
 			if (first instanceof HTMLElement) choose(first);
 		};
@@ -77,14 +79,17 @@ export const makeTree = (label, list, pick) => {
 		item.after(group);
 		const open = async () => {
 			const isOpen = group.hidden;
-			if (isOpen && !isLoaded) {
-				item.ariaBusy = 'true';
-				const page = await list(file.encodedPath).finally(() => item.removeAttribute('aria-busy'));
+			const show = () => {
+				group.hidden = !isOpen;
+				item.ariaExpanded = `${isOpen}`;
+			};
+			if (isLoaded || !isOpen) return show();
+			await whileBusy(item, async () => {
+				const page = await list(file.encodedPath);
 				if (!isLoaded) add(group, page, level + 1, file.encodedPath);
 				isLoaded = true;
-			}
-			group.hidden = !isOpen;
-			item.ariaExpanded = `${isOpen}`;
+				show();
+			});
 		};
 		items.set(item, { file, open });
 	};
@@ -143,6 +148,17 @@ export const makeTree = (label, list, pick) => {
 			choose(visible()[0], false);
 		},
 	};
+};
+
+/** Hides the rows below an item until they are in place. @type {(item: HTMLElement, task: () => Promise<void>) => Promise<void>} */
+const whileBusy = async (item, task) => {
+	item.ariaBusy = 'true';
+	try {
+		await task();
+		for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
+	} finally {
+		item.removeAttribute('aria-busy');
+	}
 };
 
 /** The row of the directory that an item is in. @type {(item: HTMLElement) => HTMLElement | undefined} */

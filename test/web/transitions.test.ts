@@ -5,7 +5,7 @@ import { skipUnless } from '../support/packages.ts';
 import { untilShown, usePage } from './browser.ts';
 
 /** Longer than the half second in which browsers ascribe movements to the visitor. */
-const LATENCY_MS = 700;
+const LATENCY_MS = 550;
 const SLOW_NETWORK = {
   offline: false,
   latency: LATENCY_MS,
@@ -16,7 +16,22 @@ const CPU_RATE = 3;
 
 const PHONE: BrowserContextOptions = { viewport: { width: 375, height: 812 } };
 
+/** The fold-outs of an image, and the last element that each one loads. */
+const FOLDS = [
+  ['details', '#details', '.beside .hint'],
+  ['files', '#inside', '[role=treeitem]'],
+  ['advanced choices', '#advanced', '#format'],
+  ['ways to load the file', '#load', '#loading'],
+  ['ways to check the file', '#check', '#linux'],
+] as const;
+
+type Transition = [
+  name: string,
+  act: (page: Page, offline: (isOffline: boolean) => Promise<void>) => Promise<void>,
+];
+
 suite('transitions of the page on a slow processor and network', {
+  concurrency: 2,
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
   const { bed, open } = usePage();
@@ -27,10 +42,7 @@ suite('transitions of the page on a slow processor and network', {
     await page.keyboard.press('Enter');
   };
 
-  const transitions: [
-    name: string,
-    act: (page: Page, offline: (isOffline: boolean) => Promise<void>) => Promise<void>,
-  ][] = [
+  const transitions: Transition[] = [
     [
       'from the start to an image',
       async (page) => {
@@ -50,8 +62,11 @@ suite('transitions of the page on a slow processor and network', {
     [
       'to another platform and back',
       async (page) => {
-        for (const platform of ['linux/arm64', 'linux/amd64']) {
-          await page.locator('#platform').selectOption(platform);
+        for (const [key, platform] of [
+          ['ArrowDown', 'linux/arm64'],
+          ['ArrowUp', 'linux/amd64'],
+        ] as const) {
+          await page.locator('#platform').press(key);
           await page.locator(`#download[href*="${platform}"]`).waitFor();
         }
       },
@@ -69,6 +84,101 @@ suite('transitions of the page on a slow processor and network', {
       async (page) => {
         await page.locator('#sum').click();
         await page.locator('#hash', { hasText: /^\w{64}$/ }).waitFor();
+      },
+    ],
+    ...FOLDS.map(
+      ([name, selector, filled]): Transition => [
+        `to the open and closed ${name}`,
+        async (page) => {
+          await page.locator(`${selector} > summary`).click();
+          await page.locator(`${selector} ${filled}`).first().waitFor({ state: 'attached' });
+          await page.locator(`${selector} > summary`).click();
+        },
+      ],
+    ),
+    [
+      'to the files of the image, a folder, and a file',
+      async (page) => {
+        await page.locator('#inside > summary').click();
+        await page.locator('.tree [aria-expanded=false]').first().click();
+        await page.locator('.tree [role=group] [aria-level="2"]').first().click();
+        await page.locator('.entry a').waitFor();
+      },
+    ],
+    [
+      'to a filter of the files',
+      async (page) => {
+        await page.locator('#inside input').press('b');
+        await page.locator('.stage', { hasText: ' of ' }).waitFor();
+      },
+    ],
+    [
+      'to the layers of the image',
+      async (page) => {
+        await page.locator('#inside details > summary').click();
+        await page.locator('.layers li').first().waitFor();
+      },
+    ],
+    [
+      'to other formats',
+      async (page) => {
+        await page.locator('#advanced > summary').click();
+        for (const key of ['End', 'ArrowUp', 'Home', 'ArrowDown']) {
+          await page.locator('#format').press(key);
+          await untilLookedUp(page);
+        }
+        assert.equal(await page.locator('#format').inputValue(), 'oci');
+      },
+    ],
+    [
+      'to all platforms, with signatures, in parts',
+      async (page) => {
+        for (const name of ['platform', 'referrers']) {
+          await page.locator(`#advanced [name=${name}]`).press(' ');
+          await untilLookedUp(page);
+        }
+        await page.locator('#advanced [name=parts]').pressSequentially('1MiB');
+        await page.keyboard.press('Enter');
+        await untilLookedUp(page);
+        await page.locator('#parts a').first().waitFor();
+      },
+    ],
+    [
+      'back and forward over the choices',
+      async (page) => {
+        for (let step = 0; step < 3; step++) {
+          await page.goBack();
+          await untilLookedUp(page);
+        }
+        for (let step = 0; step < 3; step++) {
+          await page.goForward();
+          await untilLookedUp(page);
+        }
+      },
+    ],
+    [
+      'to other themes',
+      async (page) => {
+        for (const key of ['ArrowDown', 'ArrowDown']) await page.locator('#theme').press(key);
+        assert.equal(await page.locator('#theme').inputValue(), 'dark');
+      },
+    ],
+    ...['fa', 'en'].map(
+      (lang): Transition => [
+        `to the language ${lang}`,
+        async (page) => {
+          await page.locator('#languages summary').click();
+          await page.locator(`#languages [lang=${lang}]`).click();
+          await page.waitForURL(`**lang=${lang}**`);
+          await untilLookedUp(page);
+        },
+      ],
+    ),
+    [
+      'to a short link',
+      async (page) => {
+        await page.goto(`${bed().url}/python:3.12-slim`);
+        await untilLookedUp(page);
       },
     ],
     [
@@ -163,29 +273,40 @@ suite('transitions of the page on a slow processor and network', {
   }
 });
 
-/** Collects the elements that move without an action of the visitor. */
+/** Waits until the page shows the chosen image again. */
+async function untilLookedUp(page: Page): Promise<void> {
+  await page.locator('#form[aria-busy=false]').waitFor();
+  await untilShown(page);
+}
+
+/** Collects the elements that move without an action of the visitor, also on the next pages. */
 async function observeShifts(page: Page): Promise<void> {
-  await page.evaluate(() => {
+  const observe = () => {
     const moved: string[] = [];
     const observer = new PerformanceObserver((list) => take(list.getEntries()));
     const take = (entries: PerformanceEntryList) => {
       for (const entry of entries) {
         const { hadRecentInput, sources } = entry as unknown as {
           hadRecentInput: boolean;
-          sources: { node: Element | null }[];
+          sources: { node: Element | null; previousRect: DOMRect; currentRect: DOMRect }[];
         };
         if (hadRecentInput) continue;
-        for (const { node } of sources) moved.push(`${node?.nodeName} ${node?.id ?? ''}`);
+        for (const { node, previousRect, currentRect } of sources) {
+          const name = node?.id || node?.textContent?.slice(0, 40);
+          moved.push(`${node?.nodeName} ${name}: ${previousRect.y} to ${currentRect.y}`);
+        }
       }
     };
-    observer.observe({ type: 'layout-shift' });
+    observer.observe({ type: 'layout-shift', buffered: true });
     Object.assign(globalThis, {
       takeShifts: () => {
         take(observer.takeRecords());
         return moved.splice(0);
       },
     });
-  });
+  };
+  await page.addInitScript(observe);
+  await page.evaluate(observe);
 }
 
 /** Returns what has moved since the last call, after two frames. */
