@@ -74,13 +74,14 @@ function byValues(): Map<string, { readonly flags: string[]; readonly values: Fl
 
 function bash(): string {
   const values = [...byValues().values()].map(({ flags, values: kind }) => {
+    // Without a reply, bash completes file names itself: it quotes them, and it knows ~ and variables.
     const reply =
       kind === 'files'
-        ? 'compgen -f'
+        ? 'compopt -o default; '
         : kind === 'any'
-          ? undefined
-          : `compgen -W '${[kind].flat().join(' ')}'`;
-    return `    ${flags.join('|')}) ${reply === undefined ? '' : `mapfile -t COMPREPLY < <(${reply} -- "$cur"); `}return ;;`;
+          ? ''
+          : `mapfile -t COMPREPLY < <(compgen -W '${[kind].flat().join(' ')}' -- "$cur"); `;
+    return `    ${flags.join('|')}) ${reply}return ;;`;
   });
   const flags = COMMAND_NAMES.map((name) => {
     const names = ownFlags(name).flatMap((flag) => flag.names);
