@@ -71,7 +71,7 @@ const dockerName: Record<string, string> = {
 };
 
 const compressors: Record<Compression, (bytes: Buffer) => Buffer> = {
-  gzip: (bytes) => gzipSync(bytes, { level: 1 }),
+  gzip: (bytes) => gzipSync(bytes),
   zstd: (bytes) => zstdCompressSync(bytes),
   none: (bytes) => bytes,
 };
