@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { type Download, download, type OngoingDownload, startDownload } from '../support/download.ts';
+import { expectedArchive } from '../support/expected-archive.ts';
 import { type FaultProxy, type ProxiedRequest, startFaultProxy } from '../support/fault-proxy.ts';
 import { image, type Layer } from '../support/images.ts';
 import { push } from '../support/push.ts';
@@ -26,7 +27,7 @@ export interface PublishedImage {
 export interface CacheBed extends AsyncDisposable {
   registry: Registry;
   upstream: FaultProxy;
-  /** Pushes an image with layers of about these sizes and forgets the requests for it. */
+  /** Pushes an image with layers of about these sizes, and forgets the requests so far. */
   publish(name: string, sizes: readonly number[], tag?: string): Promise<PublishedImage>;
   /** Returns the path of a new cache folder, which its user creates. */
   newFolder(): Promise<string>;
@@ -52,7 +53,6 @@ export async function startCacheBed(): Promise<CacheBed> {
   const upstream = stack.use(await startFaultProxy(registry.url));
   const folder = stack.use(await temporaryFolder());
   const env = { DOCKERPROXY_INSECURE_REGISTRIES: upstream.host };
-  const reference = stack.use(await startDockerProxy({ env: { ...env, DOCKERPROXY_CACHE_SIZE: '0' } }));
   const made = new Map<string, Layer>();
   const layerOf = async (size: number, seed: string): Promise<Layer> => {
     const known = made.get(`${seed} ${size}`);
@@ -76,14 +76,14 @@ export async function startCacheBed(): Promise<CacheBed> {
       for (const [at, size] of sizes.entries()) layers.push(await layerOf(size, `${name} ${at}`));
       const pushed = image({ platform, layers });
       await push(registry.url, name, tag, pushed);
-      const { sha256, size } = await download(url(reference, { name: `${name}:${tag}` }));
+      const archive = expectedArchive(`${upstream.host}/${name}:${tag}`, pushed);
       reset();
       return {
         name: tag === 'latest' ? name : `${name}:${tag}`,
         layers: pushed.layers.map(({ descriptor }) => descriptor),
         config: pushed.config.descriptor.digest,
         manifest: pushed.descriptor.digest,
-        expected: { sha256, size },
+        expected: { sha256: hash('sha256', archive), size: archive.length },
       };
     },
     newFolder: async () => join(await mkdtemp(join(folder.path, 'cache-')), 'folder'),

@@ -1,4 +1,5 @@
-import type { Image, Platform } from './images.ts';
+import { readFileSync } from 'node:fs';
+import type { Blob, Image, Platform } from './images.ts';
 
 /**
  * Builds the expected archive of an image, byte for byte, from the pushed parts and without code of the service. The
@@ -29,9 +30,13 @@ export function expectedArchive(name: string, { descriptor, bytes, config, layer
     header('blobs/', 0, 'folder'),
     header('blobs/sha256/', 0, 'folder'),
     file(path(digest), bytes),
-    ...[config, ...layers].map((blob) => file(path(blob.descriptor.digest), blob.content as Uint8Array)),
+    ...[config, ...layers].map((blob) => file(path(blob.descriptor.digest), bytesOf(blob))),
     Buffer.alloc(1024),
   ]);
+}
+
+function bytesOf({ content }: Blob): Uint8Array {
+  return 'path' in content ? readFileSync(content.path) : content;
 }
 
 function json(value: unknown): Buffer {
