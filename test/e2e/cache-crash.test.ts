@@ -16,8 +16,8 @@ import {
   startOf,
 } from './cache-bed.ts';
 
-const SIZE = 16_000_000;
-const STOP = 6_000_000;
+const SIZE = 12_000_000;
+const STOP = 4_500_000;
 /** Maximum received bytes that the process has not written yet. */
 const UNDER_WAY = 128 * 1024;
 
@@ -102,7 +102,7 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
     await using one = await bed.start(folder);
     await using other = await bed.start(folder);
     const proxies = [one, other];
-    const clients = proxies.flatMap((proxy) => Array.from({ length: 12 }, () => bed.check(proxy, layered)));
+    const clients = proxies.flatMap((proxy) => Array.from({ length: 6 }, () => bed.check(proxy, layered)));
     await Promise.all(clients);
     for (const { digest } of layered.layers) assert.equal(bed.gets(digest).length, 1, digest);
     assert.equal(bed.gets(layered.config).length, 1);
@@ -116,9 +116,9 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
     await using one = await bed.start(folder);
     await using other = await bed.start(folder);
     bed.holdFirst(layer, STOP);
-    const doomed = Array.from({ length: 12 }, () => bed.begin(one, large));
+    const doomed = Array.from({ length: 6 }, () => bed.begin(one, large));
     await waitFor(hasIncoming(folder, STOP));
-    const served = Array.from({ length: 12 }, () => bed.begin(other, large));
+    const served = Array.from({ length: 6 }, () => bed.begin(other, large));
     // They send the bytes that the first process writes, except for those that are held back.
     await waitFor(() => served.every((client) => client.received() >= STOP / 2));
     assert.equal(bed.gets(layer.digest).length, 1);

@@ -19,7 +19,7 @@ import {
   startOf,
 } from './cache-bed.ts';
 
-const SIZE = 24_000_000;
+const SIZE = 12_000_000;
 
 suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, () => {
   let bed: CacheBed;
@@ -77,9 +77,11 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder);
-    const clients = [1, 5_000_000, 10_000_000, 20_000_000].map((pauseAt) => bed.begin(proxy, large, pauseAt));
+    const clients = [1, SIZE * 0.2, SIZE * 0.4, SIZE * 0.8].map((pauseAt) =>
+      bed.begin(proxy, large, pauseAt),
+    );
     await Promise.all(clients.map((client, at) => waitFor(() => client.received() > at)));
-    for (const until of [12_000_000, 22_000_000]) {
+    for (const until of [SIZE * 0.5, SIZE * 0.9]) {
       for (const client of clients) if (client.received() < until) client.resume(until);
       await waitFor(() => clients.every((client) => client.received() >= until));
     }
@@ -165,11 +167,11 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
     bed.reset();
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder);
-    for (let round = 0; round < 6; round++) {
+    for (let round = 0; round < 4; round++) {
       const staying = bed.begin(proxy, large);
       const leaving = Array.from({ length: 10 }, (_, at) => ({
         client: bed.begin(proxy, at % 2 === 0 ? large : layered),
-        at: (at * 2_300_000) % SIZE,
+        at: (at * 1_150_000) % SIZE,
       }));
       await Promise.all(
         leaving.map(async ({ client, at }) => {
@@ -198,7 +200,7 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
     const folder = await bed.newFolder();
     await using proxy = await bed.start(folder);
     await bed.check(proxy, layered);
-    for (let round = 0; round < 300; round++) {
+    for (let round = 0; round < 90; round++) {
       const client = bed.begin(proxy, layered);
       if (round % 3 > 0) await new Promise((resolve) => setImmediate(resolve));
       if (round % 3 > 1) await waitFor(() => client.received() > 0);
@@ -227,7 +229,7 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
   });
 
   test('SIGTERM when the last client has its bytes loses nothing of them', async () => {
-    for (let round = 0; round < 5; round++) {
+    for (let round = 0; round < 2; round++) {
       bed.reset();
       const folder = await bed.newFolder();
       {
