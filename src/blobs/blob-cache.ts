@@ -67,8 +67,8 @@ export interface CacheLog {
 
 /** After a longer wait, clients would consider their connections dead. */
 const RANGE_PATIENCE_MS = 5_000;
-/** Bytes of unused buffers that are kept for the next chunks. */
-const BUFFERS_KEPT = 4 * 1024 * 1024;
+/** Bytes of unused buffers that are kept for the next chunks. A reader takes its next buffer when it releases the last. */
+const BUFFERS_KEPT = 1024 * 1024;
 /** Maximum bytes that all fetches together keep in memory for readers that follow closely. */
 const RECENT_BYTES_LIMIT = 16 * 1024 * 1024;
 /** Maximum concurrent fetches from one registry at which a fetch ahead may still start. */

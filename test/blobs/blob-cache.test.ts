@@ -13,7 +13,7 @@ import {
 } from 'node:fs/promises';
 import { uptime } from 'node:os';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
+import { type Readable, Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -23,6 +23,8 @@ import { detail } from '../../src/errors/details.ts';
 import { ServiceError } from '../../src/errors.ts';
 import type { Approach, BlobReader } from '../../src/oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../../src/oci/descriptor.ts';
+import { createMemoryCaches } from '../../src/util/memory-caches.ts';
+import { send } from '../../src/util/streams.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
 import {
@@ -1006,6 +1008,28 @@ suite('eviction', () => {
     assert.equal(setup.uncached.length, 1);
     for (const blob of [a, b]) await age(setup, blob);
     await keep(setup, reader, c);
+  });
+});
+
+suite('the unused buffers', () => {
+  test('take at most 1 MiB after many readers have begun with chunks of different sizes', async () => {
+    const caches = createMemoryCaches(() => performance.now());
+    await using setup = await sampleCache({ caches });
+    const reader = setup.cache.before(memorySource(sample), REGISTRY);
+    await download(reader);
+    await isKept(setup);
+    const held: (() => void)[] = [];
+    const sink = (): Writable => new Writable({ write: (_chunk, _encoding, done) => void held.push(done) });
+    const streams = await Promise.all(
+      Array.from({ length: 40 }, () => reader.read(descriptor, undefined, always)),
+    );
+    const ends = streams.map((stream) => assert.rejects(send(stream, sink())));
+    await waitFor(() => held.length === streams.length, { what: 'all readers to hold a chunk' });
+    for (const stream of streams) stream.destroy();
+    for (const release of held) release();
+    await Promise.all(ends);
+    const { bytes: unused = 0 } = caches.uses().find(({ name }) => name === 'file-buffers') ?? {};
+    assert.ok(unused > 0 && unused <= MIB, `${unused} bytes`);
   });
 });
 

@@ -8,6 +8,7 @@ import { ServiceError } from '../../src/errors.ts';
 import type { BlobReader } from '../../src/oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../../src/oci/descriptor.ts';
 import { type Digest, sha256 } from '../../src/oci/digest.ts';
+import type { MemoryCaches } from '../../src/util/memory-caches.ts';
 import { streamFrom } from '../../src/util/streams.ts';
 import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
@@ -132,9 +133,15 @@ export interface SampleCache extends AsyncDisposable {
 
 /** A cache in a folder of its own, or in one that is given and stays. */
 export async function sampleCache(
-  options: { limit?: number; folder?: string; readAhead?: number; rangePatience?: number } = {},
+  options: {
+    limit?: number;
+    folder?: string;
+    readAhead?: number;
+    rangePatience?: number;
+    caches?: MemoryCaches;
+  } = {},
 ): Promise<SampleCache> {
-  const { limit = 2 ** 30, readAhead = 2 ** 28, rangePatience } = options;
+  const { limit = 2 ** 30, readAhead = 2 ** 28, rangePatience, caches } = options;
   const own: TemporaryFolder | undefined = options.folder === undefined ? await temporaryFolder() : undefined;
   const folder = options.folder ?? join(own?.path ?? '', 'cache');
   const damaged: Digest[] = [];
@@ -146,6 +153,7 @@ export async function sampleCache(
   const cache = await openBlobCache({
     ...{ folder, limit, readAhead, log },
     ...(rangePatience === undefined ? {} : { rangePatience }),
+    ...(caches && { caches }),
   });
   return {
     folder,
