@@ -7,6 +7,11 @@ import type { Stage } from './stage.ts';
 import type { Measurement, Way } from './ways.ts';
 
 const clients = 200;
+/**
+ * The clients of the second crowd. Its peak minus that of the first shows the memory of each further client, without
+ * what the process takes once it is busy.
+ */
+const moreClients = 400;
 const seconds = 15;
 
 /** Measures the memory of each of many clients that read a megabyte a second for some time. */
@@ -34,23 +39,33 @@ async function measure(stage: Stage): Promise<Measurement> {
   // The first client pays for loading and compiling modules, so it is not measured.
   await curl([url], options);
   const server = { pid: proxy.pid, idleBytes: proxy.memory() };
+  const measureClients = (count: number) =>
+    measureServer(server, 0, () =>
+      curl(
+        Array.from({ length: count }, () => url),
+        {
+          ...options,
+          ...{ parallel: true, limitRate: '1M', maxSeconds: seconds },
+        },
+      ),
+    );
   await loop.delay();
-  const { figures, transfers, details } = await measureServer(server, 0, () =>
-    curl(
-      Array.from({ length: clients }, () => url),
-      {
-        ...options,
-        ...{ parallel: true, limitRate: '1M', maxSeconds: seconds },
-      },
-    ),
-  );
+  const { figures, transfers, details } = await measureClients(clients);
   const eventLoopP99Ms = await loop.delay();
+  const { figures: more } = await measureClients(moreClients);
+  const { peakBytes = Number.NaN } = figures;
   const bytesPerClient = (figures.aboveIdleBytes ?? Number.NaN) / clients;
+  const bytesPerFurtherClient = ((more.peakBytes ?? Number.NaN) - peakBytes) / (moreClients - clients);
+  const kilobytes = (bytes: number): string => `${Math.round(bytes / 1000)} KB`;
   return {
     id: 'dockerproxy-slow-200',
     // The clients stop halfway, because only the bytes so far matter.
     figures: { ...figures, imageBytes: transfers.bytes },
-    note: `${Math.round(bytesPerClient / 1000)} KB above idle for each client; ${describeDelay(eventLoopP99Ms)}`,
-    details: { ...details, eventLoopP99Ms, bytesPerClient },
+    note: [
+      `${kilobytes(bytesPerClient)} above idle for each client`,
+      `${kilobytes(bytesPerFurtherClient)} for each of ${moreClients - clients} more`,
+      describeDelay(eventLoopP99Ms),
+    ].join('; '),
+    details: { ...details, eventLoopP99Ms, bytesPerClient, bytesPerFurtherClient },
   };
 }

@@ -118,7 +118,13 @@ export function compare(rows: Row[]): Target[] {
       '200 slow clients: memory of each above idle',
       detail('dockerproxy-slow-200', 'bytesPerClient'),
       ['≤', 150_000],
-      (bytes) => `${Math.round(bytes / 1000)} KB`,
+      inKilobytes,
+    ),
+    target(
+      '200 slow clients: memory of each of 200 more',
+      detail('dockerproxy-slow-200', 'bytesPerFurtherClient'),
+      ['≤', 150_000],
+      inKilobytes,
     ),
     delay('cold, 50 clients', 'dockerproxy-cold-50'),
     delay('warm, 50 clients', warm50),
@@ -210,6 +216,7 @@ function target(
   return { name, value: format(value), wanted, reached: sign === '≥' ? value >= limit : value <= limit };
 }
 
+const inKilobytes = (bytes: number): string => `${Math.round(bytes / 1000)} KB`;
 const inSeconds = (value: number): string => `${Number(value.toPrecision(2))} s`;
 const whole = (value: number): string => `${Math.round(value)}`;
 const times = (value: number): string => `${Number(value.toPrecision(3))}×`;
