@@ -3,7 +3,7 @@ import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
-import { DamagedData, decompress } from '../util/decompress.ts';
+import { DamagedData, decompress, fairChunk } from '../util/decompress.ts';
 import { lend } from '../util/streams.ts';
 
 /**
@@ -29,8 +29,6 @@ export function isSpliced(content: object): content is Spliced {
   return 'parts' in content;
 }
 
-/** Bytes that are collected before they are sent, so that small files do not become small writes. */
-const BATCH = 64 * 1024;
 const EMPTY = Buffer.alloc(0);
 
 /**
@@ -56,7 +54,7 @@ async function* splice(
   onFetched: ((bytes: number) => void) | undefined,
 ): AsyncGenerator<Uint8Array, void> {
   await using unpacked = openUnpacked(blob, blobs, signal, onFetched);
-  const batch = Buffer.allocUnsafeSlow(Math.min(BATCH, end - start));
+  const batch = Buffer.allocUnsafeSlow(Math.min(fairChunk(), end - start));
   let filled = 0;
   /** Bytes of the range that are still missing. */
   let left = end - start;

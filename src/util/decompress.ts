@@ -12,6 +12,8 @@ export class DamagedData extends Error {
  * All chunks together have a limit, and many readers therefore get small ones.
  */
 const CHUNK = { least: 32 * 1024, most: 256 * 1024, all: 4 * 2 ** 20 };
+/** Chunks that may wait for the reader. One more is decompressed meanwhile, so that the other thread rarely idles. */
+const AHEAD = 2;
 /** The number of streams that are being decompressed. */
 let readers = 0;
 /** The base-2 logarithm of the largest zstd window: 128 MiB, the limit of the zstd command as well. */
@@ -26,7 +28,7 @@ const ZSTD_MAGIC = [0x28b52ffd, 0x184d2a50] as const;
  */
 export async function* decompress(
   source: Readable,
-  chunkSize = chunkFor(readers + 1),
+  chunkSize = fairChunk(),
 ): AsyncGenerator<Buffer, void, undefined> {
   readers += 1;
   const input = source.iterator({ destroyOnReturn: true });
@@ -47,8 +49,9 @@ export async function* decompress(
   }
 }
 
-function chunkFor(count: number): number {
-  const size = Math.min(Math.max(CHUNK.all / count, CHUNK.least), CHUNK.most);
+/** Returns the bytes of a chunk for one more reader. */
+export function fairChunk(): number {
+  const size = Math.min(Math.max(CHUNK.all / (readers + 1), CHUNK.least), CHUNK.most);
   return 2 ** Math.floor(Math.log2(size));
 }
 
@@ -70,7 +73,7 @@ async function* withHead(
 }
 
 async function* gunzip(chunks: AsyncGenerator<Buffer>, chunkSize: number): AsyncGenerator<Buffer, void> {
-  yield* through(chunks, createGunzip({ chunkSize }), chunkSize);
+  yield* through(chunks, createGunzip(bufferingOf(chunkSize)), chunkSize);
 }
 
 async function* unzstd(chunks: AsyncGenerator<Buffer>, chunkSize: number): AsyncGenerator<Buffer, void> {
@@ -108,7 +111,7 @@ async function* unzstd(chunks: AsyncGenerator<Buffer>, chunkSize: number): Async
       for await (const _ of frame());
     } else {
       const params = { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MAX };
-      yield* through(frame(), createZstdDecompress({ chunkSize, params }), chunkSize);
+      yield* through(frame(), createZstdDecompress({ ...bufferingOf(chunkSize), params }), chunkSize);
     }
   }
 }
@@ -121,6 +124,17 @@ function pushed(frames: ReturnType<typeof createZstdFrames>, chunk: Buffer): num
   }
 }
 
+/**
+ * Returns options for a decompressor that works ahead. The queue counts chunks, because Node.js would join waiting bytes
+ * by a copy. Two input chunks can wait, so that the next one is ready when the first is used up.
+ */
+function bufferingOf(chunkSize: number) {
+  return {
+    chunkSize,
+    ...{ readableObjectMode: true, readableHighWaterMark: AHEAD, writableHighWaterMark: 2 * chunkSize },
+  };
+}
+
 type Decompressor = ReturnType<typeof createGunzip> | ReturnType<typeof createZstdDecompress>;
 
 /**
@@ -130,9 +144,7 @@ type Decompressor = ReturnType<typeof createGunzip> | ReturnType<typeof createZs
 function free({ buffer, byteOffset, length }: Buffer, chunkSize: number): void {
   // The decompressor continues to fill a buffer that is not full.
   const isFull = byteOffset + length === chunkSize && buffer.byteLength === chunkSize;
-  // Node.js joins short chunks that wait, in memory that all short buffers share. It throws if that is transferred.
-  const isShared = chunkSize === Buffer.poolSize && length < chunkSize;
-  if (isFull && !isShared && buffer instanceof ArrayBuffer) buffer.transfer(0);
+  if (isFull && buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
 
 async function* through(
