@@ -77,7 +77,7 @@ async function measure(bytes: number, only: string, signal: AbortSignal): Promis
     ...pullWays(stage, repetitions),
     ...cliWays(stage, repetitions),
     ...idleWays(stage),
-    ...contentsWays(stage, repetitions),
+    ...contentsWays(stage),
   ];
   const wanted = ways.filter(({ ids }) => ids.some((id) => rowNames[id].includes(only)));
   if (wanted.length === 0) throw new Error(`no line has ${only} in its name`);

@@ -1,14 +1,11 @@
-import { createHash } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { createHash, type Hash } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { createGzip } from 'node:zlib';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
 import { TAR_END, tarHeader, tarPadding } from '../src/archive/tar.ts';
 import { image, layerMediaType } from '../test/support/images.ts';
 import { push } from '../test/support/push.ts';
-import { hashing } from '../test/support/random-layer.ts';
 import type { Registry } from '../test/support/registry.ts';
 import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { platform } from './bench-image.ts';
@@ -28,9 +25,15 @@ const FILES_IN_FOLDER = 1000;
 /** Bytes of the largest of many small files; the mean is half of it. */
 const SMALL = 4096;
 
+/** Bytes that one thread compresses as a gzip member. Several threads make an image sooner than one. */
+const MEMBER = 32 * 2 ** 20;
+const THREADS = 2;
+const compress = promisify(gzip);
+
 /** Makes an image of files of this machine, with about this many bytes unpacked. */
 export function pushLargeFiles(
   registry: Registry,
+  repository: string,
   bytes: number,
   signal: AbortSignal,
 ): Promise<ContentsImage> {
@@ -41,12 +44,13 @@ export function pushLargeFiles(
       yield chunk;
     }
   };
-  return pushLayer(registry, 'bench/large-files', entries(), signal);
+  return pushLayer(registry, repository, entries(), signal);
 }
 
 /** Makes an image of many small files, whose content is that of files of this machine. */
 export function pushSmallFiles(
   registry: Registry,
+  repository: string,
   count: number,
   signal: AbortSignal,
 ): Promise<ContentsImage> {
@@ -62,7 +66,7 @@ export function pushSmallFiles(
       yield tarPadding(size);
     }
   };
-  return pushLayer(registry, 'bench/small-files', entries(), signal);
+  return pushLayer(registry, repository, entries(), signal);
 }
 
 async function pushLayer(
@@ -73,22 +77,29 @@ async function pushLayer(
 ): Promise<ContentsImage> {
   await using folder = await temporaryFolder();
   const path = join(folder.path, 'layer');
-  const [stored, unpacked] = [createHash('sha256'), createHash('sha256')];
-  const gzip = createGzip({ chunkSize: 2 ** 18 });
+  const hashes = { stored: createHash('sha256'), unpacked: createHash('sha256') };
+  let unpackedBytes = 0;
+  let size = 0;
   const all = async function* (): AsyncGenerator<Uint8Array> {
-    yield* entries;
-    yield tarHeader(LAST_FILE, 5);
-    yield Buffer.from('last\n');
-    yield tarPadding(5);
-    yield TAR_END;
+    for await (const chunk of ended(entries)) {
+      unpackedBytes += chunk.length;
+      hashes.unpacked.update(chunk);
+      yield chunk;
+    }
   };
-  await pipeline(Readable.from(all()), hashing(unpacked), gzip, hashing(stored), createWriteStream(path), {
-    signal,
-  });
-  const digest = `sha256:${stored.digest('hex')}`;
+  const members = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const member of compressed(all())) {
+      size += member.length;
+      hashes.stored.update(member);
+      yield member;
+    }
+  };
+  await writeFile(path, members(), { signal });
+  const digestOf = (hash: Hash): string => `sha256:${hash.digest('hex')}`;
+  const digest = digestOf(hashes.stored);
   const layer = {
-    descriptor: { mediaType: layerMediaType.gzip, digest, size: (await stat(path)).size },
-    diffId: `sha256:${unpacked.digest('hex')}`,
+    descriptor: { mediaType: layerMediaType.gzip, digest, size },
+    diffId: digestOf(hashes.unpacked),
     content: { path },
   };
   await push(
@@ -98,5 +109,37 @@ async function pushLayer(
     image({ platform, layers: [layer], config: { Cmd: ['true'] } }),
   );
   const layerUrl = `${registry.url}/v2/${repository}/blobs/${digest}`;
-  return { repository, unpackedBytes: gzip.bytesWritten, layerUrl };
+  return { repository, unpackedBytes, layerUrl };
+}
+
+/** Adds the last file and the end of the archive. */
+async function* ended(entries: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  yield* entries;
+  yield tarHeader(LAST_FILE, 5);
+  yield Buffer.from('last\n');
+  yield tarPadding(5);
+  yield TAR_END;
+}
+
+/** Compresses bytes as gzip members on several threads, in order. */
+async function* compressed(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const running: Promise<Uint8Array>[] = [];
+  let held: Uint8Array[] = [];
+  let length = 0;
+  const begin = (): void => {
+    const member = compress(Buffer.concat(held), { chunkSize: 2 ** 20 });
+    // An error without a listener would end the process before it is awaited.
+    member.catch(() => {});
+    running.push(member);
+    [held, length] = [[], 0];
+  };
+  for await (const chunk of chunks) {
+    held.push(chunk);
+    length += chunk.length;
+    if (length < MEMBER) continue;
+    begin();
+    if (running.length > THREADS) yield (await running.shift()) as Uint8Array;
+  }
+  begin();
+  for (const member of running) yield await member;
 }

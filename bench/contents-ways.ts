@@ -4,7 +4,7 @@ import { whyNot } from '../test/support/packages.ts';
 import { runOrThrow } from '../test/support/process.ts';
 import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { type ContentsImage, LAST_FILE, pushLargeFiles, pushSmallFiles } from './contents-image.ts';
-import { curl, type Transfers } from './curl.ts';
+import { curl } from './curl.ts';
 import { startOverTls } from './dockerproxy-over-tls.ts';
 import type { RowId } from './figures.ts';
 import { measureServer } from './measure-server.ts';
@@ -15,98 +15,135 @@ import type { Measurement, Way } from './ways.ts';
 /** Unpacked bytes of the image of large files, and small files, for each stored byte of the usual image. */
 const UNPACKED = 2.4;
 const SMALL_FILES_PER_MB = 600;
+/** Others need minutes for a whole image, so that they get this share of its files. */
+const SHARE = 0.2;
+const REPETITIONS = 2;
 
 /** DockerProxy and others that unpack an image, with large files and with many small ones. */
-export function contentsWays(stage: Stage, repetitions: number): Way[] {
-  const { registry, signal, image } = stage;
-  // Only the rows of this file need these images.
-  let large: Promise<ContentsImage> | undefined;
-  let small: Promise<ContentsImage> | undefined;
-  const images = {
-    large: () => (large ??= pushLargeFiles(registry, image.bytes * UNPACKED, signal)),
-    small: () =>
-      (small ??= pushSmallFiles(registry, Math.ceil((image.bytes / 1e6) * SMALL_FILES_PER_MB), signal)),
-  };
+export function contentsWays(stage: Stage): Way[] {
   return (['large', 'small'] as const).flatMap((kind): Way[] => {
-    const id = (name: 'rootfs-cold' | 'gunzip'): RowId => `${name}-${kind}`;
+    // Only the rows of this file need these images.
+    const whole = once(() => pushImage(stage, kind, 1));
+    const share = once(() => pushImage(stage, kind, SHARE));
     return [
       {
         ids: [
-          ...([
-            `rootfs-cold-${kind}`,
-            `rootfs-warm-${kind}`,
-            `rootfs-end-${kind}`,
-            `file-last-${kind}`,
-          ] as const),
-          ...([`files-list-${kind}`, `classic-cold-${kind}`, `classic-warm-${kind}`] as const),
+          ...([`rootfs-cold-${kind}`, `rootfs-warm-${kind}`, `rootfs-end-${kind}`] as const),
+          ...([`file-last-${kind}`, `files-list-${kind}`] as const),
         ],
-        repetitions,
-        measure: async () => measureDockerProxy(stage, await images[kind](), kind),
+        repetitions: REPETITIONS,
+        measure: async () => measureRootfs(stage, await whole(), kind),
       },
       {
-        ids: [id('gunzip')],
-        repetitions,
-        measure: async () => [await measureGunzip(stage, await images[kind](), kind)],
+        ids: [`classic-cold-${kind}`, `classic-warm-${kind}`],
+        repetitions: 1,
+        measure: async () => measureClassic(stage, await whole(), kind),
+      },
+      {
+        ids: [`gunzip-${kind}`],
+        repetitions: REPETITIONS,
+        measure: async () => [await measureGunzip(stage, await whole(), kind)],
+      },
+      {
+        ids: [`rootfs-share-${kind}`],
+        repetitions: 1,
+        measure: async () => measureShare(stage, await share(), kind),
       },
       {
         ids: [`umoci-tar-${kind}`],
         absent: whyNot('umoci') ?? whyNot('skopeo'),
         repetitions: 1,
-        measure: async () => [await measureUmoci(stage, await images[kind](), kind)],
+        measure: async () => [await measureUmoci(stage, await share(), kind)],
       },
       {
         ids: [`docker-export-${kind}`],
         absent: whyNot('dockerd'),
         repetitions: 1,
-        measure: async () => [await measureDocker(stage, await images[kind](), kind)],
+        measure: async () => [await measureDocker(stage, await share(), kind)],
       },
     ];
   });
 }
 
+/** @param share the share of the files of the whole image */
+function pushImage({ registry, image, signal }: Stage, kind: Kind, share: number): Promise<ContentsImage> {
+  const repository = `bench/${kind}-files-${share}`;
+  if (kind === 'large') return pushLargeFiles(registry, repository, image.bytes * UNPACKED * share, signal);
+  const count = Math.ceil((image.bytes / 1e6) * SMALL_FILES_PER_MB * share);
+  return pushSmallFiles(registry, repository, count, signal);
+}
+
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => (made ??= make());
+}
+
 type Kind = 'large' | 'small';
 
-async function measureDockerProxy(stage: Stage, image: ContentsImage, kind: Kind): Promise<Measurement[]> {
-  const { signal, certificate, registry } = stage;
-  const own = { signal, certificate: certificate.certificate };
-  const reference = `myimage=${registry.host}/${image.repository}`;
-  const measured: Measurement[] = [];
-  for (const format of ['rootfs', 'docker-classic'] as const) {
-    await using folder = await temporaryFolder();
-    await using proxy = await startOverTls(stage, folder);
-    const server = { pid: proxy.pid, idleBytes: proxy.memory() };
-    const url = `${proxy.url}/dl?${reference}&format=${format}`;
-    const measure = async (id: RowId, get: () => Promise<Transfers>, bytes = image.unpackedBytes * 0.9) => {
-      const { figures, details } = await measureServer(server, bytes, get);
-      measured.push({
-        id,
-        figures: { ...figures, imageBytes: bytes < 1e6 ? 0 : image.unpackedBytes },
-        details,
-      });
-    };
-    const whole = () => curl([url], own);
-    if (format === 'docker-classic') {
-      await measure(`classic-cold-${kind}`, whole);
-      await measure(`classic-warm-${kind}`, whole);
-      continue;
-    }
-    await measure(`rootfs-cold-${kind}`, whole);
-    await measure(`rootfs-warm-${kind}`, whole);
-    await measure(`rootfs-end-${kind}`, () => curl([url], { ...own, ranges: ['-10000'] }), 10_000);
-    await measure(
-      `file-last-${kind}`,
-      () => curl([`${proxy.url}/file?${reference}&path=${LAST_FILE}`], own),
-      1,
-    );
-    const list = `${proxy.url}/api/v1/files?${reference}&path=${kind === 'small' ? 'data/1' : '/'}`;
+async function measureRootfs(stage: Stage, image: ContentsImage, kind: Kind): Promise<Measurement[]> {
+  await using server = await startServer(stage, image);
+  const { archive, reference } = server;
+  const url = archive('rootfs');
+  const small = { bytes: 1, imageBytes: 0 };
+  const list = server.url(`/api/v1/files?${reference}&path=${kind === 'small' ? 'data/1' : '/'}`);
+  return [
+    await server.measure(`rootfs-cold-${kind}`, [url]),
+    await server.measure(`rootfs-warm-${kind}`, [url]),
+    await server.measure(`rootfs-end-${kind}`, [url], { bytes: 10_000, imageBytes: 0, ranges: ['-10000'] }),
+    await server.measure(`file-last-${kind}`, [server.url(`/file?${reference}&path=${LAST_FILE}`)], small),
     // The first request opens the connection.
-    const again = async (): Promise<Transfers> => {
-      const { transfers, ...rest } = await curl([list, list], own);
-      return { ...rest, transfers: transfers.slice(1) };
-    };
-    await measure(`files-list-${kind}`, again, 1);
-  }
-  return measured;
+    await server.measure(`files-list-${kind}`, [list, list], { ...small, skip: 1 }),
+  ];
+}
+
+async function measureClassic(stage: Stage, image: ContentsImage, kind: Kind): Promise<Measurement[]> {
+  await using server = await startServer(stage, image);
+  const url = server.archive('docker-classic');
+  return [
+    await server.measure(`classic-cold-${kind}`, [url]),
+    await server.measure(`classic-warm-${kind}`, [url]),
+  ];
+}
+
+async function measureShare(stage: Stage, image: ContentsImage, kind: Kind): Promise<Measurement[]> {
+  await using server = await startServer(stage, image);
+  return [await server.measure(`rootfs-share-${kind}`, [server.archive('rootfs')])];
+}
+
+interface Expected {
+  /** Minimum bytes of all responses. */
+  readonly bytes: number;
+  /** As in {@link Figures}. */
+  readonly imageBytes: number;
+  readonly ranges?: readonly string[];
+  /** The number of first transfers that do not count. */
+  readonly skip?: number;
+}
+
+/** Starts DockerProxy with an empty cache, and measures its responses about one image. */
+async function startServer(stage: Stage, { repository, unpackedBytes }: ContentsImage) {
+  await using stack = new AsyncDisposableStack();
+  const folder = stack.use(await temporaryFolder());
+  const proxy = stack.use(await startOverTls(stage, folder));
+  const meter = { pid: proxy.pid, idleBytes: proxy.memory() };
+  const reference = `myimage=${stage.registry.host}/${repository}`;
+  const { signal, certificate } = stage;
+  const usual: Expected = { bytes: unpackedBytes * 0.9, imageBytes: unpackedBytes };
+  const held = stack.move();
+  return {
+    reference,
+    url: (path: string) => `${proxy.url}${path}`,
+    archive: (format: string) => `${proxy.url}/dl?${reference}&format=${format}`,
+    async measure(id: RowId, urls: string[], expected: Expected = usual): Promise<Measurement> {
+      const { bytes, imageBytes, ranges = [], skip = 0 } = expected;
+      const { figures, details } = await measureServer(meter, bytes, async () => {
+        const all = await curl(urls, { signal, certificate: certificate.certificate, ranges });
+        return { ...all, transfers: all.transfers.slice(skip) };
+      });
+      return { id, figures: { ...figures, imageBytes }, details };
+    },
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
+  };
 }
 
 /** Unpacks the layer by gzip, from a file. */

@@ -81,8 +81,9 @@ export const rowNames = {
   'classic-cold-large': 'DockerProxy, unpacked layers, cold, large files',
   'classic-warm-large': 'DockerProxy, unpacked layers, warm, large files',
   'gunzip-large': 'gzip -dc of the layers, large files',
-  'umoci-tar-large': 'skopeo copy + umoci unpack + tar, large files',
-  'docker-export-large': 'docker pull + create + export, large files',
+  'rootfs-share-large': 'DockerProxy, root file system, cold, a fifth of the large files',
+  'umoci-tar-large': 'skopeo copy + umoci unpack + tar, a fifth of the large files',
+  'docker-export-large': 'docker pull + create + export, a fifth of the large files',
   'rootfs-cold-small': 'DockerProxy, root file system, cold, small files',
   'rootfs-warm-small': 'DockerProxy, root file system, warm, small files',
   'rootfs-end-small': 'DockerProxy, last bytes of a root file system, small files',
@@ -91,8 +92,9 @@ export const rowNames = {
   'classic-cold-small': 'DockerProxy, unpacked layers, cold, small files',
   'classic-warm-small': 'DockerProxy, unpacked layers, warm, small files',
   'gunzip-small': 'gzip -dc of the layers, small files',
-  'umoci-tar-small': 'skopeo copy + umoci unpack + tar, small files',
-  'docker-export-small': 'docker pull + create + export, small files',
+  'rootfs-share-small': 'DockerProxy, root file system, cold, a fifth of the small files',
+  'umoci-tar-small': 'skopeo copy + umoci unpack + tar, a fifth of the small files',
+  'docker-export-small': 'docker pull + create + export, a fifth of the small files',
 } as const;
 
 export type RowId = keyof typeof rowNames;

@@ -60,6 +60,10 @@ export function compare(rows: Row[]): Target[] {
     if (!(tls && tlsDirect && plain && direct)) return undefined;
     return (tls.seconds - tlsDirect.seconds) / (plain.seconds - direct.seconds);
   };
+  const lastFileTime = (kind: 'large' | 'small'): number | undefined => {
+    const [file, gunzip] = ([`file-last-${kind}`, `gunzip-${kind}`] as const).map(figures);
+    return file?.firstByteMs && gunzip && file.firstByteMs / 1000 / gunzip.seconds;
+  };
   const gets = measured.get('dockerproxy-cold-50')?.details;
   const pulls = measured.get('pull-dockerproxy-cold-20')?.details;
   const crowd = measured.get('dockerproxy-uncached-20')?.details;
@@ -161,6 +165,12 @@ export function compare(rows: Row[]): Target[] {
         figures(`rootfs-cold-${kind}`)?.aboveIdleBytes,
         ['≤', 80e6],
         (bytes) => `${Math.round(bytes / 1e6)} MB`,
+      ),
+      target(
+        `last file of a layer, warm, ${kind} files: first byte, in times of gzip -dc`,
+        lastFileTime(kind),
+        ['≤', 1],
+        times,
       ),
       target(
         `list of a directory, ${kind} files: first byte`,

@@ -114,3 +114,16 @@ test('nothing follows from a second worker for which no core was left', () => {
     find(rows(speed, idleCores), 'whole cores: throughput of 2 workers over 1')?.reached;
   assert.deepEqual([verdict(1.8, 0), verdict(1.2, 1.3), verdict(1.2, 1.5)], [true, undefined, false]);
 });
+
+test('the last file of a layer starts within the time of gzip', () => {
+  const verdict = (firstByteMs: number) =>
+    find(
+      [measured('file-last-small', { firstByteMs }), measured('gunzip-small', { seconds: 4 })],
+      'last file of a layer, warm, small files: first byte, in times of gzip -dc',
+    );
+  assert.deepEqual(
+    [4000, 4001].map((time) => verdict(time)?.reached),
+    [true, false],
+  );
+  assert.equal(verdict(2000)?.value, '0.5×');
+});
