@@ -104,41 +104,65 @@ function ustarHeader(
   type: string,
   block: Buffer = Buffer.allocUnsafe(BLOCK),
 ): Buffer {
-  block.fill(0);
+  block.set(TEMPLATE);
   const { link, mode, uid, gid, size, mtime, device } = entry;
   const split = path.length > NAME_MAX ? splitAt(path) : undefined;
-  if (split === undefined) block.write(path.slice(0, NAME_MAX), 0, 'latin1');
+  let checksum = TEMPLATE_SUM;
+  if (split === undefined) checksum += writeText(block, 0, path, 0, NAME_MAX);
   else {
-    block.write(path.slice(split + 1), 0, 'latin1');
-    block.write(path.slice(0, split), 345, 'latin1');
+    checksum += writeText(block, 0, path, split + 1, NAME_MAX);
+    checksum += writeText(block, 345, path, 0, split);
   }
-  writeOctal(block, 100, 7, mode);
-  writeOctal(block, 108, 7, uid <= OWNER_MAX ? uid : 0);
-  writeOctal(block, 116, 7, gid <= OWNER_MAX ? gid : 0);
-  writeOctal(block, 124, 11, size <= LONG_MAX ? size : 0);
-  writeOctal(block, 136, 11, mtime <= LONG_MAX ? mtime : 0);
-  block.fill(0x20, 148, 156);
-  block.write(type, 156, 'latin1');
-  block.write(link.slice(0, NAME_MAX), 157, 'latin1');
-  block.write('ustar\x0000', 257, 'latin1');
+  checksum += writeOctal(block, 100, 7, mode);
+  checksum += writeOctal(block, 108, 7, uid <= OWNER_MAX ? uid : 0);
+  checksum += writeOctal(block, 116, 7, gid <= OWNER_MAX ? gid : 0);
+  checksum += writeOctal(block, 124, 11, size <= LONG_MAX ? size : 0);
+  checksum += writeOctal(block, 136, 11, mtime <= LONG_MAX ? mtime : 0);
+  checksum += writeText(block, 156, type, 0, 1);
+  checksum += writeText(block, 157, link, 0, NAME_MAX);
   if (type === TYPE_FLAGS.character || type === TYPE_FLAGS.block) {
-    writeOctal(block, 329, 7, device[0]);
-    writeOctal(block, 337, 7, device[1]);
+    checksum += writeOctal(block, 329, 7, device[0]);
+    checksum += writeOctal(block, 337, 7, device[1]);
   }
-  let checksum = 0;
-  for (let at = 0; at < BLOCK; at++) checksum += block[at] ?? 0;
   writeOctal(block, 148, 6, checksum);
   block[154] = 0;
   return block;
 }
 
-/** Writes digits one by one, because an archive may have millions of these numbers. */
-function writeOctal(block: Buffer, start: number, digits: number, value: number): void {
-  let rest = value;
-  for (let at = start + digits - 1; at >= start; at--) {
-    block[at] = 0x30 + (rest % 8);
-    rest = Math.floor(rest / 8);
+/** The bytes that all headers share, with the checksum as spaces, as its computation requires. */
+const TEMPLATE = Buffer.alloc(BLOCK).fill(0x20, 148, 156);
+TEMPLATE.write('ustar\x0000', 257, 'latin1');
+const TEMPLATE_SUM = TEMPLATE.reduce((sum, byte) => sum + byte, 0);
+
+/**
+ * Writes characters of a Latin-1 text from `from` on, at most `most`. An archive may have millions of headers, and one
+ * pass that writes and sums takes a third of the time of two.
+ *
+ * @returns the sum of the bytes
+ */
+function writeText(block: Buffer, start: number, text: string, from: number, most: number): number {
+  const length = Math.min(text.length - from, most);
+  let sum = 0;
+  for (let at = 0; at < length; at++) {
+    const byte = text.charCodeAt(from + at) & 0xff;
+    block[start + at] = byte;
+    sum += byte;
   }
+  return sum;
+}
+
+/** Writes a number with all its digits. @returns the sum of the bytes */
+function writeOctal(block: Buffer, start: number, digits: number, value: number): number {
+  let rest = value;
+  let sum = 0;
+  for (let at = start + digits - 1; at >= start; at--) {
+    const byte = 0x30 + (rest % 8);
+    block[at] = byte;
+    sum += byte;
+    // Operations on 32-bit integers are faster, and most numbers fit.
+    rest = rest <= 0x7fffffff ? rest >> 3 : Math.floor(rest / 8);
+  }
+  return sum;
 }
 
 /** Finds the slash that divides a path into the prefix and the name of ustar; undefined if none does. */
