@@ -54,6 +54,8 @@ export function isZeroBlock(block: Buffer): boolean {
 
 /** Reads a text field up to its first zero byte, as Latin-1. */
 export function textAt(block: Buffer, start: number, length: number): string {
+  // Most links and prefixes are empty.
+  if (block[start] === 0) return '';
   const end = block.indexOf(0, start);
   return block.toString('latin1', start, end === -1 ? start + length : Math.min(end, start + length));
 }
@@ -77,10 +79,19 @@ export function sizeAt(block: Buffer, start: number): number {
   return size;
 }
 
+/** Reads digits with spaces around them, up to the first zero byte; NaN for anything else. */
 function octalAt(block: Buffer, start: number, length: number): number {
-  const text = textAt(block, start, length).replace(/^[ \0]+|[ \0]+$/g, '');
-  if (text === '') return 0;
-  return /^[0-7]+$/.test(text) ? Number.parseInt(text, 8) : Number.NaN;
+  const end = start + length;
+  let at = start;
+  while (at < end && block[at] === SPACE) at += 1;
+  let value = 0;
+  for (; at < end; at++) {
+    const digit = (block[at] ?? 0) - ZERO;
+    if (digit < 0 || digit > 7) break;
+    value = value * 8 + digit;
+  }
+  while (at < end && block[at] === SPACE) at += 1;
+  return at === end || block[at] === 0 ? value : Number.NaN;
 }
 
 function binaryAt(block: Buffer, start: number, length: number): number {
@@ -90,6 +101,8 @@ function binaryAt(block: Buffer, start: number, length: number): number {
   for (let at = start + 1; at < start + length; at++) value = value * 256 + (block[at] ?? 0);
   return value;
 }
+
+const [SPACE, ZERO] = [0x20, 0x30] as const;
 
 type Format = 'v7' | 'gnu' | 'star' | 'ustar';
 
