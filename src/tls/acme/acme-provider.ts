@@ -121,19 +121,20 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
    * are only in the store.
    */
   const sleepUntilAllowed = (due: number): void => {
-    const earliest = Math.max(due, now());
-    const allowed = nextAttemptTime(0);
+    const at = now();
+    const earliest = Math.max(due, at);
+    const allowed = nextAttemptTime(0, at);
     sleepUntil(Math.max(due, allowed));
     if (allowed <= earliest) return;
     const cause = lastFailure ?? inherited;
-    const isExhausted = allowed <= retryTime({ failures: 0, attempts, retryAfter: 0 }, now(), 0);
+    const isExhausted = allowed <= retryTime({ failures: 0, attempts, retryAfter: 0 }, at, 0);
     if (cause !== undefined && !isExhausted) {
       lastFailure = cause;
       log.waiting(cause, allowed);
       return;
     }
     lastFailure ??= {
-      at: attempts.at(-1) ?? now(),
+      at: attempts.at(-1) ?? at,
       code: 'too-many-attempts',
       message: `${ATTEMPTS} attempts in the last hour have failed.`,
     };
@@ -211,8 +212,8 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   /** The time from which the fallback is asked, too; undefined without one, or while the authority does not fail. */
   const fallbackDue = (): number | undefined =>
     fallback && failingSince && fallbackTime(failingSince, isTemporary ? undefined : certificate.notAfter);
-  const waitOf = (asked: CertificateOrder): number =>
-    isUrgent ? 0 : Math.max((waits.get(asked.directory) ?? 0) - now(), 0);
+  const waitOf = (asked: CertificateOrder, at = now()): number =>
+    isUrgent ? 0 : Math.max((waits.get(asked.directory) ?? 0) - at, 0);
   /** Alternates between the two authorities once the first has failed for too long, unless only one asks to wait. */
   const nextOrder = (): CertificateOrder => {
     const due = fallbackDue();
@@ -227,13 +228,13 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
    *
    * @param failures the number of failures in a row; 0 to order as soon as that is allowed
    */
-  const nextAttemptTime = (failures: number): number => {
+  const nextAttemptTime = (failures: number, at: number): number => {
     const chance = random();
     const retry = (asked: CertificateOrder): number =>
-      retryTime({ failures, attempts, retryAfter: waitOf(asked) }, now(), chance);
+      retryTime({ failures, attempts, retryAfter: waitOf(asked, at) }, at, chance);
     const due = fallbackDue();
     if (fallback === undefined || due === undefined) return retry(order);
-    return Math.min(retry(order), due > now() ? due : retry(fallback));
+    return Math.min(retry(order), due > at ? due : retry(fallback));
   };
 
   const attempt = async (): Promise<void> => {
@@ -255,7 +256,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       if (closed.signal.aborted) return;
       const next = (retryAfter: number | undefined): number => {
         if (retryAfter !== undefined) waits.set(asked.directory, now() + retryAfter);
-        return nextAttemptTime(failures);
+        return nextAttemptTime(failures, now());
       };
       await fail(error, next, asked);
     }
@@ -281,7 +282,8 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
       // The previous owner of the lock may have stored the wanted certificate.
       if (await adopt()) return;
       attempts = await store.attempts(directory);
-      if (nextAttemptTime(0) > now()) return sleepUntilAllowed(now());
+      const at = now();
+      if (nextAttemptTime(0, at) > at) return sleepUntilAllowed(at);
     } catch (error) {
       return fail(error, () => now() + SHARE_AGAIN_MS);
     }

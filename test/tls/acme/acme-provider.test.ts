@@ -49,15 +49,18 @@ interface ProviderSetup {
   readonly renewalInfo?: AcmeProviderOptions['renewalInfo'];
   readonly lock?: AcmeProviderOptions['lock'];
   readonly fallback?: AcmeProviderOptions['fallback'];
+  /** True if the clock is a millisecond ahead at each look. */
+  readonly isMoving?: boolean;
 }
 
 /** Starts a provider with a clock of its own and an authority that the test controls. */
 async function startProvider(
   { mock }: TestContext,
-  { days = 90, store = createStore(), lock, renewalInfo, fallback }: ProviderSetup = {},
+  { days = 90, store = createStore(), lock, renewalInfo, fallback, isMoving = false }: ProviderSetup = {},
 ) {
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: START });
   const orders: number[] = [];
+  let looks = 0;
   const used: Certificate[] = [];
   const failures: string[] = [];
   const exhausted: { code: string; next: number }[] = [];
@@ -76,7 +79,7 @@ async function startProvider(
     const provider = await createAcmeProvider({
       order,
       store: store.store,
-      now: Date.now,
+      now: () => Date.now() + (isMoving ? looks++ : 0),
       random: () => 0.5,
       renewalInfo,
       lock,
@@ -213,6 +216,13 @@ suite('the certificate over the years', () => {
     assert.deepEqual([orders.length, disk.failure], [4, undefined]);
     await pass(DAY_MS, HOUR_MS);
     assert.equal(orders.length, 4);
+    await provider.close();
+  });
+
+  test('a clock that moves while the next attempt is computed delays and reports nothing', async (t) => {
+    const { provider, exhausted, waiting } = await startProvider(t, { isMoving: true });
+    await provider.reload();
+    assert.deepEqual([exhausted, waiting], [[], []]);
     await provider.close();
   });
 
