@@ -32,7 +32,7 @@ export interface AlpnChallengeStore {
 const SERVER_NAME = /^[a-z0-9][a-z0-9.-]{0,252}$/;
 const KEY = `${KEY_PREFIX}tls:alpn-challenges`;
 /** Milliseconds between two looks at Redis. */
-const POLL_MS = 2000;
+const POLL_MS = 1000;
 
 /** Keeps challenges in files, so that all processes with the folder can answer: `dl.example.org` → JSON. */
 export function createDiskAlpnChallenges(folder: string, owner?: FileOwner): AlpnChallengeStore {
