@@ -67,7 +67,7 @@ export function createCurrentAuthority(): CurrentAuthority {
       if (/finalize/.test(answer.path)) delete answer.headers.location;
       if (answer.status === 200 && /certZ/.test(answer.path)) {
         answer.body = `${reissue(answer.body)}${root}`;
-        answer.headers.link = `<https://127.0.0.1${answer.path}/alternate/1>;rel="alternate"`;
+        answer.headers.link = `<${answer.path}/alternate/1>;rel="alternate"`;
       }
     },
   };
