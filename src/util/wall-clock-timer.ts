@@ -15,8 +15,12 @@ export function createWallClockTimer(now: () => number, onTime: () => void): Wal
     clear();
     const left = time - now();
     timer = setTimeout(
-      // A timer of the kernel may end a moment before the clock shows the time.
-      () => (now() < time ? set(time) : onTime()),
+      () => {
+        const rest = time - now();
+        // A timer of the kernel may end a moment before the clock shows the time. A clock that went back has more left.
+        if (left > LONGEST_NAP_MS || (rest > 0 && rest < left)) set(time);
+        else onTime();
+      },
       Math.min(Math.max(left, 0), LONGEST_NAP_MS),
     );
     timer.unref();
