@@ -14,7 +14,8 @@ const HOUR_MS = 60 * MINUTE_MS;
 
 /** Milliseconds between a failure and the next attempt: the first, the second … failure in a row. */
 const DELAYS_MS = [15 * SECOND_MS, 4 * MINUTE_MS, 16 * MINUTE_MS, HOUR_MS, 4 * HOUR_MS] as const;
-const LONGEST_DELAY_MS = 24 * HOUR_MS;
+/** The longest wait that an authority can ask for, in milliseconds. */
+export const LONGEST_DELAY_MS = 24 * HOUR_MS;
 const DELAY_JITTER = 0.2;
 
 /**

@@ -4,6 +4,7 @@ import { type CertificateFailure, type CertificateProvider, stateOf } from '../c
 import {
   ATTEMPTS,
   fallbackTime,
+  LONGEST_DELAY_MS,
   nextRenewalTime,
   renewalInfoDelay,
   renewalTime,
@@ -93,6 +94,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   /** The time of the first of the authority's failures in a row, over restarts. */
   let failingSince: number | undefined;
   let isFallbackNext = true;
+  let lastLook = now();
   /** The time until which each authority asks to wait, in milliseconds since the epoch. */
   const waits = new Map<string, number>();
   const inherit = (failure: CertificateFailure | undefined): void => {
@@ -147,7 +149,8 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   ): Promise<void> => {
     const { code, message, retryAfter } = failureOf(error);
     // A failure of the fallback does not mean that the first authority works.
-    if (asked === order) failingSince = AUTHORITY_FAULTS.has(code) ? (failingSince ?? now()) : undefined;
+    if (asked === order)
+      failingSince = AUTHORITY_FAULTS.has(code) ? Math.min(failingSince ?? now(), now()) : undefined;
     const time = next(retryAfter);
     lastFailure = {
       ...{ at: now(), code, message, since: failingSince },
@@ -212,8 +215,11 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   /** The time from which the fallback is asked, too; undefined without one, or while the authority does not fail. */
   const fallbackDue = (): number | undefined =>
     fallback && failingSince && fallbackTime(failingSince, isTemporary ? undefined : certificate.notAfter);
-  const waitOf = (asked: CertificateOrder, at = now()): number =>
-    isUrgent ? 0 : Math.max((waits.get(asked.directory) ?? 0) - at, 0);
+  const waitOf = (asked: CertificateOrder, at = now()): number => {
+    const wait = (waits.get(asked.directory) ?? 0) - at;
+    // A longer wait is from a wrong clock.
+    return isUrgent || wait > 2 * LONGEST_DELAY_MS ? 0 : Math.max(wait, 0);
+  };
   /** Alternates between the two authorities once the first has failed for too long, unless only one asks to wait. */
   const nextOrder = (): CertificateOrder => {
     const due = fallbackDue();
@@ -313,9 +319,16 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     isUrgent = true;
     sleepUntilAllowed(now());
   };
+  /** Computes the next attempt again after the clock went back, because it could be decades away. */
+  const followClock = (): void => {
+    if (now() < lastLook - LOOK_MS && unsaved === undefined)
+      sleepUntilAllowed(isWanted() ? now() : (suggestion?.time ?? renewalTime(certificate, random())));
+    lastLook = now();
+  };
   const look = async (): Promise<void> => {
     // After an unreadable store, check again soon, and report it when an order is due.
     await inOrder(async () => {
+      followClock();
       if (lock !== undefined) await adopt().catch(() => {});
       await takeRequest().catch(() => {});
     });

@@ -65,6 +65,8 @@ async function startProvider(
   const failures: string[] = [];
   const exhausted: { code: string; next: number }[] = [];
   const waiting: { code: string; next: number }[] = [];
+  /** Milliseconds by which the clock went back. */
+  const clock = { behind: 0 };
   /** The directory of each order. */
   const directories: string[] = [];
   const authority = {
@@ -79,7 +81,7 @@ async function startProvider(
     const provider = await createAcmeProvider({
       order,
       store: store.store,
-      now: () => Date.now() + (isMoving ? looks++ : 0),
+      now: () => Date.now() - clock.behind + (isMoving ? looks++ : 0),
       random: () => 0.5,
       renewalInfo,
       lock,
@@ -133,6 +135,7 @@ async function startProvider(
     failures,
     exhausted,
     waiting,
+    clock,
     authority,
     fallbackFailures,
     disk: store.state,
@@ -305,6 +308,49 @@ suite('the certificate over the years', () => {
     assert.equal(orders.length, 5);
     assert.deepEqual([last.status().lastFailure, disk.failure], [undefined, undefined]);
     await last.close();
+  });
+
+  test('a clock that was decades ahead delays no order once it is right', async (t) => {
+    const { provider, open, pass, orders, authority, clock, disk } = await startProvider(t);
+    await provider.close();
+    disk.certificate = undefined;
+    const decades = 20 * 365 * DAY_MS;
+    clock.behind = -decades;
+    Object.assign(authority, { fails: true, code: 'ca-rate-limited', retryAfter: 7 * HOUR_MS });
+    const failing = await open();
+    await pass(1);
+    assert.equal(orders.length, 2);
+
+    clock.behind = 0;
+    await pass(2 * MINUTE_MS, 1000);
+    assert.equal(orders.length, 3, 'the service runs on');
+    assert.ok((disk.failure?.since ?? 0) <= Date.now(), 'the fallback is due in time');
+    await failing.close();
+
+    disk.failure = {
+      ...{ at: Date.now(), code: 'ca-rate-limited', message: 'It failed.' },
+      waits: { [order.directory]: Date.now() + decades },
+    };
+    authority.fails = false;
+    const again = await open();
+    await pass(1);
+    assert.equal(orders.length, 4, 'the service restarts');
+    await again.close();
+  });
+
+  test('the renewal of a certificate that was issued while the clock was ahead comes in time', async (t) => {
+    const { provider, open, pass, orders, clock, disk } = await startProvider(t);
+    await provider.close();
+    disk.certificate = undefined;
+    clock.behind = -20 * 365 * DAY_MS;
+    const issued = await open();
+    await pass(1);
+    clock.behind = 0;
+    await pass(58 * DAY_MS, HOUR_MS);
+    assert.equal(orders.length, 2);
+    await pass(DAY_MS, HOUR_MS);
+    assert.equal(orders.length, 3);
+    await issued.close();
   });
 
   test('a reload tries again after a failure, and leaves alone what is well', async (t) => {
