@@ -377,12 +377,12 @@ platforms.onchange = () => {
 	lookUp({ moves: false });
 };
 formats.onchange = () => {
-	// At once, because these fields are above others.
+	// Before the response, because these fields move the ones below them.
 	fitExtras(formats.value);
 	lookUp({ moves: false });
 };
 onExtras(() => {
-	// Each part has its own lines.
+	// Each part adds lines to this fold-out.
 	byId('check').removeAttribute('open');
 	byId('parts').hidden = !readExtras().some(({ name }) => name === 'parts');
 	lookUp({ moves: false });

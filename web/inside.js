@@ -65,7 +65,7 @@ export const show = async (box, query, signal) => {
 	};
 	stage.textContent = '';
 	box.replaceChildren(label, stage, top.element, entry);
-	// Once they are known, so that they open without moving what is below.
+	// Load the layers first, so that their fold-out opens without moving the elements below it.
 	const layers = make('details');
 	layers.append(make('summary', { textContent: say('layers') }), await listLayers(query, signal));
 	box.append(layers);

@@ -21,7 +21,7 @@ export const readPaste = (text, host) => readAll(text, host).result();
 /** The command line saves each image for its own platform. @type {Portal.ReadPlatforms} */
 export const readPlatforms = (text, host) => readAll(text, host).platforms();
 
-/** The command line refuses a list of which it cannot save all images. @type {Portal.ReadUnknown} */
+/** The command line refuses a list if it cannot save all of its images. @type {Portal.ReadUnknown} */
 export const readUnknown = (text, host) => readAll(text, host).unknown();
 
 /** @param {string} text @param {string} host */

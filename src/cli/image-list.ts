@@ -41,8 +41,8 @@ export interface ListSources {
 
 /**
  * Reads the images that a file names: a list with comments, a compose file, Kubernetes manifests, or the output of Helm.
- * Services of a compose file can have platforms. As in Docker Compose, its variables come from the environment, and then
- * from the file `.env` in the same folder.
+ * Services of a compose file can have platforms. As in Docker Compose, its variables take their values from the
+ * environment or, if unset there, from the file `.env` in the same folder.
  *
  * @param file a path, or `-` for stdin
  * @throws CommandError if the file cannot be read; UsageError if it names no image, or is ambiguous
@@ -104,8 +104,8 @@ const NAMING_LINE = /^.*\b(?:image|platform)["']?[ \t]*:.*$/gm;
 const VARIABLE = /\$(?:\{(\w+)(?::?[-?][^{}]*)?\}|(\w+))/g;
 
 /**
- * Replaces variables in the names and platforms of images. Those without a value stay. The variables of this program stay,
- * too, because one of them is a password.
+ * Replaces variables in the names and platforms of images. Variables without a value stay, and so do DockerProxy's own
+ * variables, because one of them is a password.
  */
 function withVariables(text: string, variables: Variables): string {
   return text.replace(NAMING_LINE, (line) =>
@@ -120,8 +120,9 @@ function unknownVariable(name: string, images: readonly string[], isCompose: boo
   const advice = isCompose
     ? 'Set the variables in the environment, or in the file .env in the same folder.'
     : 'Write the values in their place.';
+  const names = images.join(', ');
   return new UsageError([
-    `${name} names images by variables without a value: ${images.join(', ')}. ${advice}`,
+    `${name} contains image names with variables that have no value: ${names.replaceAll('<>', '$…')}. ${advice}`,
   ]);
 }
 

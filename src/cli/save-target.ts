@@ -108,7 +108,12 @@ export async function openTarget(place: Place, stdout: Writable): Promise<Target
   };
 }
 
-/** Wraps a target for a terminal, which binary data could put into a wrong state. As in curl, a zero byte marks it. */
+/**
+ * Wraps a target on a terminal, and refuses binary data, which could change the state of the terminal. As in curl, a
+ * zero byte identifies binary data.
+ *
+ * @throws UsageError from `write` for binary data
+ */
 export function textOnly(target: Target): Target {
   return {
     ...target,

@@ -89,7 +89,7 @@ export interface Preparation {
 }
 
 /**
- * Shows on a terminal how far an archive is that its source prepares.
+ * Shows on a terminal the progress of an archive that its source prepares.
  *
  * @param names the images
  */

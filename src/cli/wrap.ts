@@ -12,7 +12,7 @@ export function wrap(text: string, width: number): string[] {
   return lines;
 }
 
-/** Wraps each line of a text, and indents the lines that follow as its first. */
+/** Wraps each line of a text. The new lines have the same indentation as the original one. */
 export function wrapLines(text: string, width: number): string {
   return text.replace(/^( *)(.+)$/gm, (_, indent: string, line: string) =>
     wrap(line, width - indent.length)

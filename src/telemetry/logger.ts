@@ -41,8 +41,8 @@ export async function createLogger({ level, forTerminal }: LoggerOptions): Promi
 }
 
 /**
- * Creates a log of warnings for the person who runs a command: one sentence each, and each once. Warnings about several
- * blobs count as one.
+ * Creates a log that shows warnings to the person who runs a command. Each warning is one sentence and appears once, even
+ * if several blobs cause it.
  *
  * @param say writes a line, with its line feed
  */

@@ -35,7 +35,7 @@ export interface CertificateFailure {
   readonly message: string;
   /** The first of the failures of an authority without another outcome since; undefined if it is not at fault. */
   readonly since?: number | undefined;
-  /** The times until which authorities ask to wait, by their directories. */
+  /** The time until which each authority asks to wait, by its directory, in milliseconds since the epoch. */
   readonly waits?: Readonly<Record<string, number>> | undefined;
 }
 

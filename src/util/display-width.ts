@@ -4,7 +4,7 @@ const WIDE =
 /** Characters without a column: accents, joiners, and controls. */
 const NARROW = /[\p{Mn}\p{Me}\p{Cf}\p{Cc}]/u;
 
-/** Returns the columns that a line takes in a terminal, or more if terminals differ. */
+/** Returns the number of columns that a line takes in a terminal; the highest one if terminals differ. */
 export function displayWidth(line: string): number {
   let width = 0;
   for (const character of line) width += widthOf(character);

@@ -17,7 +17,7 @@ export function createWallClockTimer(now: () => number, onTime: () => void): Wal
     timer = setTimeout(
       () => {
         const rest = time - now();
-        // A timer of the kernel may end a moment before the clock shows the time. A clock that went back has more left.
+        // A timer may fire a moment before the clock reaches the time. If the clock was set back, the time is over anyway.
         if (left > LONGEST_NAP_MS || (rest > 0 && rest < left)) set(time);
         else onTime();
       },

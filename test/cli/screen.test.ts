@@ -37,7 +37,7 @@ suite('a screen', () => {
     assert.deepEqual(written, []);
   });
 
-  test('writes what stays above the lines that change', () => {
+  test('writes lasting lines above the lines that change', () => {
     const { screen, written } = screenOn({ isTTY: true, columns: 80 });
     screen.show(['layer 50 %', 'file 25 %']);
     screen.say('Warning: The cache has no room.\n');

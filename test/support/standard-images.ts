@@ -107,8 +107,8 @@ export async function buildStandardImages(): Promise<StandardImages> {
 }
 
 /**
- * Gives a running registry the set that many tests use, and returns it: digests are in the descriptors. The first call
- * keeps the storage of a registry that has them, because a copy needs a tenth of the CPU time of a push.
+ * Copies the images that many tests use into the storage of a running registry, and returns them with their descriptors.
+ * The first call pushes them to a registry and keeps its storage, because a copy takes much less CPU time than a push.
  */
 export async function standardImages({ dir }: Pick<Registry, 'dir'>): Promise<StandardImages> {
   const images = await buildStandardImages();

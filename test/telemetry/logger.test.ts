@@ -74,7 +74,7 @@ suite('the log', () => {
 });
 
 suite('the warnings of a command', () => {
-  test('are sentences without time and stack, each once, and one about all blobs', () => {
+  test('are sentences without time or stack, each written once, even for several blobs', () => {
     const lines: string[] = [];
     const logger = createPlainLogger((line) => lines.push(line));
     const err = new Error('The cache has no room');

@@ -82,7 +82,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   let nextAttempt: number | undefined;
   let held: Disposable | undefined;
   let isForced = false;
-  /** True if an operator requests an attempt although the authority asks to wait. */
+  /** True if an operator has requested an attempt, which ignores the wait that the authority asked for. */
   let isUrgent = false;
   /** The renewal that the authority suggests for the certificate in use. */
   let suggestion: { readonly start: number; readonly end: number; readonly time: number } | undefined;
@@ -95,7 +95,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   let failingSince: number | undefined;
   let isFallbackNext = true;
   let lastLook = now();
-  /** The time until which each authority asks to wait, in milliseconds since the epoch. */
+  /** The time until which each authority asks to wait, by its directory, in milliseconds since the epoch. */
   const waits = new Map<string, number>();
   const inherit = (failure: CertificateFailure | undefined): void => {
     inherited = failure;
@@ -268,7 +268,10 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     }
   };
 
-  /** Elects this process, which then continues from the failures of the previous one; false if another is elected. */
+  /**
+   * Tries to take the lock, and then continues from the failures of its previous owner. Returns false if another process
+   * has the lock.
+   */
   const elect = async (take: NonNullable<typeof lock>): Promise<boolean> => {
     if (held !== undefined) return true;
     held = await take();
@@ -308,8 +311,8 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     inOrder(() => (unsaved !== undefined && !isDue() ? save(unsaved) : getNext()));
   const alarm = createWallClockTimer(now, () => void work());
   /**
-   * Renews if an operator has requested it by `dockerproxy certificate renew`. While another process has the lock after
-   * a failure, only that one can order.
+   * Renews if an operator has requested it by `dockerproxy certificate renew`. A process keeps the lock after a failure.
+   * Until then, other processes leave the request to that process, because only that one can order.
    */
   const takeRequest = async (): Promise<void> => {
     if ((await store.request(directory)) === undefined) return;

@@ -2,13 +2,14 @@ import { parseRetryAfter } from '../../util/retry-after.ts';
 
 /** Milliseconds before the first poll without a Retry-After. Most authorities need less than a second. */
 export const FIRST_POLL_MS = 250;
-/** The longest interval without a Retry-After, and the shortest and the longest with one, in milliseconds. */
+/** Milliseconds: the longest interval without a Retry-After, and the shortest with one. */
 const POLL_MS = 1000;
+/** The longest interval with a Retry-After, in milliseconds. */
 const LONGEST_POLL_MS = 60_000;
 
 /**
- * Computes the milliseconds until a challenge or an order is polled again. They follow the Retry-After of the
- * authority. Without one, they double after each poll, up to a second.
+ * Computes the milliseconds until a challenge or an order is polled again. The Retry-After of the authority decides.
+ * Without one, the interval doubles after each poll, up to a second.
  *
  * @param polls the number of polls so far
  * @param now milliseconds since the epoch

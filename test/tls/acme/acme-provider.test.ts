@@ -278,7 +278,7 @@ suite('the certificate over the years', () => {
     await provider.close();
   });
 
-  test('an authority that asks to wait gets no order before, also after a restart, unless an operator requests one', async (t) => {
+  test('an authority that asks to wait gets no order until then, even after a restart, unless an operator requests one', async (t) => {
     const { provider, open, pass, orders, waiting, authority, disk } = await startProvider(t);
     Object.assign(authority, { fails: true, code: 'ca-rate-limited', retryAfter: 7 * HOUR_MS });
     await pass((provider.status().nextAttempt ?? 0) - Date.now());
@@ -408,7 +408,7 @@ suite('the certificate of replicas', () => {
     await Promise.all([provider.close(), other.close()]);
   });
 
-  test('that fails stays with the one that orders; when it ends, another one goes on within the same limits', async (t) => {
+  test('stays with the replica that fails to order it; after that replica ends, another one continues within the same limits', async (t) => {
     const { lock, state } = createLock();
     const { provider, open, pass, orders, failures, authority } = await startProvider(t, { lock, days: 6 });
     const other = await open();
@@ -432,7 +432,7 @@ suite('the certificate of replicas', () => {
     await left.close();
   });
 
-  test('that an authority asks to wait for is not ordered before by the one that goes on, and then at once', async (t) => {
+  test('is not ordered by the remaining replica until the wait that the authority asked for is over', async (t) => {
     const { lock } = createLock();
     const { provider, open, pass, orders, waiting, authority } = await startProvider(t, { lock });
     const other = await open();
@@ -475,7 +475,7 @@ suite('the certificate of replicas', () => {
     await Promise.all([provider.close(), other.close()]);
   });
 
-  test('that was tried too often by another one waits, and says so', async (t) => {
+  test('waits after too many attempts of another replica, and reports it', async (t) => {
     const { lock } = createLock();
     const store = createStore();
     const { provider, pass, orders, exhausted, authority } = await startProvider(t, { store, lock });
