@@ -98,7 +98,8 @@ make_deb() {
 	cp deploy/dockerproxy.example.toml "$root/etc/dockerproxy/dockerproxy.toml"
 	cp LICENSE "$root/usr/share/doc/dockerproxy/copyright"
 	cp deploy/debian/conffiles deploy/debian/preinst deploy/debian/postinst deploy/debian/prerm deploy/debian/postrm "$root/DEBIAN"
-	size=$(du -sk --apparent-size "$root" | cut -f1)
+	# Counted as Debian's own tools do, because file systems give folders different sizes.
+	size=$(find "$root" -type f -printf '%s\n' -o -printf '1\n' | awk '{ size += int(($1 + 1023) / 1024) } END { print size }')
 	sed "s/@VERSION@/$version/; s/@ARCH@/$debian/; s/@SIZE@/$size/" deploy/debian/control >"$root/DEBIAN/control"
 	chmod -R u=rwX,go=rX "$root"
 	find "$root" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
@@ -161,7 +162,11 @@ make_image() {
 make_npm() {
 	npm pack --silent --pack-destination "$stage" >/dev/null
 	name=dockerproxy-$version.tgz
-	mv "$stage/$name" "$folder/$name.new"
+	# npm keeps the permissions of the clone, which depend on the umask.
+	tar -C "$stage" -xzf "$stage/$name"
+	chmod -R u=rwX,go=rX "$stage/package"
+	tar -C "$stage" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - package |
+		gzip -n >"$folder/$name.new"
 	publish "$name"
 }
 

@@ -28,15 +28,21 @@ export async function makeDebian(): Promise<string> {
   return root;
 }
 
-/** Makes one part of a release for this machine from the tree as it is. Returns the path of its file. */
+/**
+ * Makes one part of a release for this machine from the tree as it is. Returns the path of its file.
+ *
+ * @param variables more variables of the environment
+ */
 export async function makeRelease(
   folder: string,
   part: 'tarball' | 'deb' | 'image' = 'tarball',
+  variables: NodeJS.ProcessEnv = {},
 ): Promise<string> {
   const program = join(repository, 'deploy', 'release.sh');
   // The image is for all architectures.
   const args = part === 'image' ? [folder, part] : ['--arch', process.arch, folder, part];
-  return (await runOrThrow(program, args, { timeout: 300_000 })).stdout.trim();
+  const env = { ...process.env, ...variables };
+  return (await runOrThrow(program, args, { timeout: 300_000, env })).stdout.trim();
 }
 
 /** Returns the codename of the Debian that runs the tests. */
