@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { type TemporaryFolder, temporaryFolder } from '../test/support/temporary-folder.ts';
 import { curl } from './curl.ts';
 import { archiveUrl, startOverTls } from './dockerproxy-over-tls.ts';
@@ -8,11 +9,13 @@ import type { Measurement, Way } from './ways.ts';
 
 const clients = 200;
 /**
- * The clients of the second crowd. Its peak minus that of the first shows the memory of each further client, without
- * what the process takes once it is busy.
+ * The clients of the second crowd, as many as one curl serves at once. Its peak minus that of the first shows the
+ * memory of each further client, without what the process takes once it is busy.
  */
-const moreClients = 400;
+const moreClients = 300;
 const seconds = 15;
+/** Milliseconds until an idle process has freed the memory of its startup, which would hide some memory of the clients. */
+const UNTIL_FREED_MS = 4_000;
 
 /** Measures the memory of each of many clients that read a megabyte a second for some time. */
 export function slowClientsWay(stage: Stage): Way {
@@ -38,6 +41,7 @@ async function measure(stage: Stage): Promise<Measurement> {
   const url = archiveUrl(proxy, registry, image);
   // The first client pays for loading and compiling modules, so it is not measured.
   await curl([url], options);
+  await delay(UNTIL_FREED_MS, undefined, { signal });
   const server = { pid: proxy.pid, idleBytes: proxy.memory() };
   const measureClients = (count: number) =>
     measureServer(server, 0, () =>

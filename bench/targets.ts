@@ -125,7 +125,7 @@ export function compare(rows: Row[]): Target[] {
       inKilobytes,
     ),
     target(
-      '200 slow clients: memory of each of 200 more',
+      '200 slow clients: memory of each of 100 more',
       detail('dockerproxy-slow-200', 'bytesPerFurtherClient'),
       ['≤', 150_000],
       inKilobytes,

@@ -57,7 +57,7 @@ test('one GET too many misses the target', () => {
 test('memory for each slow client has its unit', () => {
   const details = { bytesPerClient: 250_000, bytesPerFurtherClient: 150_000 };
   const rows = [measured('dockerproxy-slow-200', {}, details)];
-  const seen = ['each above idle', 'each of 200 more'].map((which) => {
+  const seen = ['each above idle', 'each of 100 more'].map((which) => {
     const { value, wanted, reached } = find(rows, `200 slow clients: memory of ${which}`) ?? {};
     return { value, wanted, reached };
   });
