@@ -11,7 +11,7 @@ export class DamagedData extends Error {
  * Bytes of an output chunk. Each chunk takes a round trip to another thread, so large chunks make a single reader fast.
  * All chunks together have a limit, and many readers therefore get small ones.
  */
-const CHUNK = { least: 32 * 1024, most: 256 * 1024, all: 4 * 2 ** 20 };
+const CHUNK = { least: 32 * 1024, most: 256 * 1024, all: 2 * 2 ** 20 };
 /** Chunks that may wait for the reader. One more is decompressed meanwhile, so that the other thread rarely idles. */
 const AHEAD = 2;
 /** The number of streams that are being decompressed. */
@@ -126,13 +126,13 @@ function pushed(frames: ReturnType<typeof createZstdFrames>, chunk: Buffer): num
 
 /**
  * Returns options for a decompressor that works ahead. The queue counts chunks, because Node.js would join waiting bytes
- * by a copy. Two input chunks can wait, so that the next one is ready when the first is used up.
+ * by a copy. With a large chunk, two input chunks can wait, so that the next one is ready when the first is used up.
  */
 function bufferingOf(chunkSize: number) {
-  return {
-    chunkSize,
-    ...{ readableObjectMode: true, readableHighWaterMark: AHEAD, writableHighWaterMark: 2 * chunkSize },
-  };
+  // Small chunks belong to many readers, whose memory matters more than their speed.
+  const ahead = chunkSize < CHUNK.most ? 1 : AHEAD;
+  const queues = { readableHighWaterMark: ahead, writableHighWaterMark: ahead * chunkSize };
+  return { chunkSize, readableObjectMode: true, ...queues };
 }
 
 type Decompressor = ReturnType<typeof createGunzip> | ReturnType<typeof createZstdDecompress>;
