@@ -223,7 +223,7 @@ suite('an engine in trouble, and one with much to do', {
   test('an engine that is killed while it saves leaves nothing that looks whole', async () => {
     await using cache = await temporaryFolder();
     await using parts = await startParts({ DOCKERPROXY_CACHE_DIR: cache.path });
-    await publishLarge(parts, 'test/large', 300 * MIB);
+    await publishLarge(parts, 'test/large', 100 * MIB);
     await parts.engine.docker('pull', `${parts.line.host}/test/large`);
     const spooling = async (): Promise<number> => {
       const names = await readdir(join(cache.path, 'incoming'));
