@@ -86,7 +86,7 @@ const keepHeights = (isKept) => {
 };
 
 /** @type {Portal.LookUp} */
-const lookUp = async ({ put = 'pushState', moves = true } = {}) => {
+const lookUp = async ({ put = 'pushState', moves = true, several } = {}) => {
 	const signal = startAnew();
 	// At once, while movements belong to the action of the visitor.
 	if (input.value.trim()) byId('main').className = 'tall';
@@ -121,7 +121,7 @@ const lookUp = async ({ put = 'pushState', moves = true } = {}) => {
 		const asked = await Promise.allSettled(images.map(describe));
 		const failed = asked.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []));
 		if (failed.length === asked.length) throw failed[0];
-		await show(images, asked, signal, put);
+		await show(images, asked, signal, put, pasted.platforms ?? several);
 		remember(images.join(' '));
 		showRecent();
 		if (moves) link.focus();
@@ -147,7 +147,7 @@ const chooseCandidate = (name) => {
 const titleOf = ({ reference }) => reference.replace(/^docker\.io\/(?:library\/)?/, '');
 
 /** @type {Portal.Show} */
-const show = async (images, asked, signal, put) => {
+const show = async (images, asked, signal, put, several) => {
 	const found = asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
 	const [only] = found;
 	if (!only) return;
@@ -197,6 +197,7 @@ const show = async (images, asked, signal, put) => {
 	const since = found.find(({ staleSince }) => staleSince)?.staleSince;
 	byId('notice').textContent = [
 		wrong > 0 && t('leftOut', { n: wrong }),
+		several && t('platforms', { list: several.join(', ') }),
 		since && t('stale', { date: date(since) }),
 		found.some(({ zstd }) => zstd) && t('zstd'),
 	]
@@ -360,7 +361,7 @@ input.onpaste = async (event) => {
 	const hasLines = /\n./.test(text);
 	// The field would join lines.
 	if (hasLines) event.preventDefault();
-	const { images, candidates, platform: pasted } = await read(text);
+	const { images, candidates, platform: pasted, platforms: several } = await read(text);
 	// A name is read before the browser has put it into the field.
 	await new Promise((done) => setTimeout(done));
 	if (hasLines) {
@@ -369,7 +370,7 @@ input.onpaste = async (event) => {
 		platform = pasted ?? platform;
 		showNames();
 	}
-	if (images[0]) lookUp();
+	if (images[0]) lookUp({ several });
 	else if (candidates[0]) say(showCandidates(candidates, chooseCandidate));
 };
 platforms.onchange = () => {

@@ -6,6 +6,8 @@ import { withValues } from './paste-variables.js';
 import { isOfSentence, readWords } from './paste-words.js';
 
 const PLATFORM = /^(?:linux|windows|darwin|freebsd|wasip1)\/\w+(?:\/\w+)?$/;
+/** Engines take it for a platform of Linux. */
+const ARCHITECTURE = /^(?:amd64|arm64|arm|386|ppc64le|s390x|riscv64)(?:\/v\d)?$/;
 const SHORT_ID = /^(?:sha256:)?[0-9a-f]{12,64}…?$/;
 /** Placeholders that a reader of documentation replaces: `<tag>`, `$TAG`, `{{ tag }}`. */
 const OPEN = /[<${%*]|\.\.\.|…/;
@@ -51,6 +53,8 @@ const cleaned = (text) => {
 		.replace(/^[^\S\n]*```.*$/gm, '')
 		// Quotes of mails, and the prompts of PowerShell.
 		.replace(/^[^\S\n]*>+\s+/gm, '')
+		// Shells end the command at a comment, but people paste this.
+		.replace(/(\\[ \t]*\n)(?:[ \t]*#.*\n)+/g, '$1')
 		.replace(/(?:\s\\|\s\^|\s`|\\)[ \t]*\n\s*/g, ' ');
 	const isDifference = /^\+/m.test(lines) && /^-/m.test(lines);
 	const after = isDifference ? lines.replace(/^-.*$/gm, '').replace(/^\+/gm, ' ') : lines;
@@ -112,7 +116,8 @@ const createFound = (host) => {
 			isDigest = true;
 		},
 		platform(text) {
-			if (PLATFORM.test(text)) platforms.add(text);
+			const full = ARCHITECTURE.test(text) ? `linux/${text}` : text;
+			if (PLATFORM.test(full)) platforms.add(full);
 		},
 		nameOf(word) {
 			const name = toName(plainOf(word));
@@ -124,7 +129,7 @@ const createFound = (host) => {
 		count: () => images.size + open.size + maybe.size,
 		result() {
 			const [platform, ...others] = platforms;
-			const common = platform && others.length === 0 ? { platform } : {};
+			const common = others[0] ? { platforms: [...platforms] } : platform ? { platform } : {};
 			const names = [...images.values()];
 			if (open.size > 0)
 				return { images: [], candidates: [...names, ...open], problem: 'ambiguous', ...common };
@@ -139,7 +144,9 @@ const createFound = (host) => {
 /** Reads the images that a Dockerfile is built from. @type {Portal.Read} */
 const readFile = (text, found) => {
 	const stages = new Set(['scratch']);
-	if (!/^\s*FROM\s+(?:--platform=\S+\s+)?\S+(?:\s+AS\s+\S+)?\s*(?:#.*)?$/im.test(text)) return false;
+	const isWhole = /^\s*FROM\s+(?:--platform=\S+\s+)?\S+(?:\s+AS\s+\S+)?\s*(?:#.*)?$/im.test(text);
+	// Without the stages, a plain name may be one of them.
+	if (!isWhole && !/^\s*(?:COPY|ADD|RUN)\s+\S*from=[^,\s]*[:/]/im.test(text)) return false;
 	for (const line of text.split('\n')) {
 		const [, instruction = '', rest = ''] = /^\s*(FROM|COPY|ADD|RUN)\s+(.*)/i.exec(line) ?? [];
 		const words = rest.replace(/\s#.*/, '').split(/\s+/);
@@ -216,6 +223,6 @@ const readAddresses = (text, found) => {
 /** Reads what engines and scripts say of an image: `Failed to pull image "app:1"`, `IMAGE=app:1`. @type {Portal.Read} */
 const readMessage = (text, found) => {
 	const message =
-		/\bimage:?\s+["']([^"'\s]+)["']|(?:image (?:for|is up to date for)|manifest for|access denied for) (\S+)|^\s*(?:\w+\s+)?\w*IMAGE\w*\s*=\s*["']?([^\s"']+)/gim;
-	for (const [, quoted, plain, value] of text.matchAll(message)) found.add(quoted ?? plain ?? value ?? '');
+		/\bimage:?\s+["']([^"'\s]+)["']|\bimage:\s+(\S+:\w[\w.-]*)|(?:image (?:for|is up to date for)|manifest for|access denied for) (\S+)|^\s*(?:\w+\s+)?\w*IMAGE\w*\s*=\s*["']?([^\s"']+)/gim;
+	for (const [, ...names] of text.matchAll(message)) found.add(names.find(Boolean) ?? '');
 };

@@ -1,9 +1,9 @@
 /** `A=b`, `ARG A=b`, `$env:A = "b"`, `A: b`, `--build-arg A=b`. */
 const ASSIGNMENT =
 	/(?:^|[;\n])[ \t]*(?:[-+] )?(?:(?:export|ARG|ENV|set|local|readonly)[ \t]+|\$env:|\$)?["']?([A-Za-z_]\w*)["']?(?:[ \t]*=[ \t]*|:[ \t]+)(?:["']([^"'\n]*)["']|([^\s"';#]+))|--build-arg[= ]([A-Za-z_]\w*)=["']?([^\s"']+)/g;
-/** `$A`, `${A:-b}`, `%A%`, and in GitHub's workflows and templates of Helm `${{ env.A }}`, `{{ .a | default "b" }}`. */
+/** `$A`, `$env:A`, `${A:-b}`, `%A%`, and in GitHub's workflows and templates of Helm `${{ env.A }}`, `{{ .a | default "b" }}`. */
 const VARIABLE =
-	/\$\{\{\s*(?:env|vars|inputs)\.(\w+)\s*\}\}|\$\{(\w+)(?::?[-=]([^{}]*)|:?\?[^{}]*)?\}|\$(\w+)|%(\w+)%|\{\{-?[^{}]{0,200}?default\s+["']?([\w.:/-]+)["']?[^{}]{0,200}\}\}/g;
+	/\$\{\{\s*(?:env|vars|inputs)\.(\w+)\s*\}\}|\$\{(\w+)(?::?[-=]([^{}]*)|:?\?[^{}]*)?\}|\$(?:env:)?(\w+)|%(\w+)%|\{\{-?[^{}]{0,200}?default\s+["']?([\w.:/-]+)["']?[^{}]{0,200}\}\}/g;
 /** Variables without a known value, and placeholders of documentation. */
 const UNKNOWN =
 	/\$\([^()]*\)|\{\{[^{}]*\}\}|\$\{[^{}]*\}\}?|\$\w+|%\w+%|(?<=[:@/])<[^<>\n]*>|(?<=[:@])\[[\w -]+\]/g;

@@ -128,7 +128,10 @@ declare global {
 			images: string[];
 			/** The images that the text may mean, if the problem is `ambiguous`. `nginx:` means that the tag is unknown. */
 			candidates: string[];
+			/** The only platform that the text names. */
 			platform?: string;
+			/** The platforms that the text names, if there are several. A file has one platform for all its images. */
+			platforms?: string[];
 			problem?: 'digest' | 'unreadable' | 'ambiguous';
 		}
 		/**
@@ -159,7 +162,7 @@ declare global {
 			maybe(word: string): void;
 			/** Notes a digest without a repository. */
 			digestAlone(): void;
-			/** Notes the platform of an image. Two different ones count as none. */
+			/** Notes the platform of an image. */
 			platform(text: string): void;
 			/** Returns the name in a word, without punctuation; undefined if it is not one. */
 			nameOf(word: string): string | undefined;
@@ -253,15 +256,20 @@ declare global {
 		type Asked = PromiseSettledResult<Image>;
 		/**
 		 * Looks up the images in the field, and shows them. `put` adds an address to the history or replaces the last one;
-		 * `moves` says whether the focus moves to the download.
+		 * `moves` says whether the focus moves to the download. `several` are the platforms of a pasted text.
 		 */
-		type LookUp = (how?: { put?: 'pushState' | 'replaceState'; moves?: boolean }) => Promise<void>;
+		type LookUp = (how?: {
+			put?: 'pushState' | 'replaceState';
+			moves?: boolean;
+			several?: string[] | undefined;
+		}) => Promise<void>;
 		/** Shows images by their requested names. @throws Error with the problem as its cause */
 		type Show = (
 			images: string[],
 			asked: Asked[],
 			signal: AbortSignal,
 			put: 'pushState' | 'replaceState',
+			several: string[] | undefined,
 		) => Promise<void>;
 		/** A row for one of several images: its size, or its problem with alternative tags. */
 		type RowOf = (images: string[], at: number, asked: Asked) => HTMLElement;

@@ -573,12 +573,20 @@ suite('the page in Chromium', {
     test('each of several pasted lines is understood', async (t) => {
       const page = await open(t, '/', { permissions: ['clipboard-read', 'clipboard-write'] });
       const shared = `${bed().registry.host}/test/shared`;
-      const text = `services:\r\n  a:\r\n    image: ${shared}:1\r\n  b:\r\n    image: "${shared}:2"\r\n`;
+      const text = [
+        ...['services:', '  a:', `    image: ${shared}:1`, '    platform: linux/amd64'],
+        ...['  b:', `    image: "${shared}:2"`, '    platform: linux/arm64', ''],
+      ].join('\r\n');
       await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
       await page.locator('#image').press('Control+V');
       await page.locator('#rows li').nth(1).waitFor();
       assert.equal(await page.locator('#image').inputValue(), `${shared}:1 ${shared}:2`);
       assert.deepEqual(await page.locator('#rows bdi').allTextContents(), [`${shared}:1`, `${shared}:2`]);
+      const notice = page.getByText('The text names several platforms: linux/amd64, linux/arm64.');
+      await notice.waitFor();
+      await page.locator('#platform').selectOption('linux/amd64');
+      await page.locator('#download[href*=amd64]').waitFor();
+      assert.equal(await notice.isVisible(), false, 'the visitor has chosen');
     });
 
     test('by plain HTTP, where pages have no clipboard of their own, commands can be copied, too', async (t) => {

@@ -49,6 +49,20 @@ suite('pasted texts', () => {
     });
   }
 
+  test('services with different platforms name no platform of the file', async () => {
+    const text = `services:
+  a: { image: nginx:1.27, platform: linux/arm64 }
+  b:
+    image: redis:7
+    platform: linux/amd64`;
+    const platforms = ['linux/arm64', 'linux/amd64'];
+    assert.deepEqual(await parsePaste(text, HOST), {
+      images: ['nginx:1.27', 'redis:7'],
+      candidates: [],
+      platforms,
+    });
+  });
+
   test('an empty text has no images and no problem', async () => {
     assert.deepEqual(await parsePaste(' \n ', HOST), { images: [], candidates: [] });
   });

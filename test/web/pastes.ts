@@ -233,6 +233,12 @@ const ADDRESSES: Row[] = [
 
 const FILES: Row[] = [
   ['FROM nginx:1.27', 'nginx:1.27'],
+  ['docker pull --platform arm64 nginx', 'nginx', 'linux/arm64'],
+  ['docker run \\\n -e A="b" \\\n # -e C=d \\\n nginx:1.27', 'nginx:1.27'],
+  ['$env:TAG="1.27"; docker pull nginx:$env:TAG', 'nginx:1.27'],
+  ['COPY --from=ghcr.io/astral-sh/uv:0.4 /uv /bin/', 'ghcr.io/astral-sh/uv:0.4'],
+  ['RUN --mount=from=ghcr.io/org/uv:0.4,source=/uv,target=/bin/uv uv sync', 'ghcr.io/org/uv:0.4'],
+  ['Docker image: nginx:1.27', 'nginx:1.27'],
   ['FROM --platform=linux/amd64 node:24-slim AS build', 'node:24-slim', 'linux/amd64'],
   [
     '# a file\nFROM --platform=$BUILDPLATFORM node:24 AS build\nRUN npm ci\nFROM build AS test\nFROM scratch\nFROM nginx',
