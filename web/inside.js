@@ -136,7 +136,8 @@ const showEntry = (
 		type === 'file' ? size(bytes) : say(type),
 		rights,
 		`${uid}:${gid}`,
-		mtime.slice(0, 10),
+		// From the left also in a text from the right.
+		`\u2066${mtime.slice(0, 10)}\u2069`,
 		say('layer', { n: layer + 1 }),
 	];
 	const text = make('span');
