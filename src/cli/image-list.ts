@@ -100,25 +100,40 @@ const SERVICES = /\bservices["']?\s*:/;
 const LISTED = /^[\w$[][^\s"']*$/;
 /** Lines of compose files that name an image or its platform. */
 const NAMING_LINE = /^.*\b(?:image|platform)["']?[ \t]*:.*$/gm;
-/** `$A`, `${A}`, `${A:-b}`, `${A:?message}`. https://docs.docker.com/reference/compose-file/interpolation/ */
-const VARIABLE = /\$(?:\{(\w+)(?::?[-?][^{}]*)?\}|(\w+))/g;
+/** `$A`, `${A}`, `${A:-b}`, `${A:?message}`, `${A:+b}`. https://docs.docker.com/reference/compose-file/interpolation/ */
+const VARIABLE = /\$(?:\{(\w+)(?:(:?)([-?+])([^{}]*))?\}|(\w+))/g;
+/** Defaults of variables may contain variables. No sensible file has more levels. */
+const LEVELS = 5;
+/** Names of variables that are probably secrets, which someone else's file could otherwise send to any registry. */
+const SECRET =
+  /^DOCKERPROXY_|^(?!.*(?:IMAGE|TAG|VERSION)$).*(?:PASSW|SECRET|TOKEN|CREDENTIAL|(?:PASS|PWD|APIKEY)$|(?:^|_)(?:KEY|PAT)(?:_|$))/i;
 
-/**
- * Replaces variables in the names and platforms of images. Variables without a value stay, and so do DockerProxy's own
- * variables, because one of them is a password.
- */
+/** Replaces variables in the names and platforms of images, and writes `<>` for those without a value. */
 function withVariables(text: string, variables: Variables): string {
+  // A name contains no `$`, and values that contain each other could fill the memory.
+  const usable = Object.entries(variables).filter(
+    ([name, value]) => !(SECRET.test(name) || value?.includes('$')),
+  );
+  const values = new Map(usable);
+  const replaced = (line: string): string =>
+    line.replace(VARIABLE, (_whole, braced, colon, sign, otherwise, plain) => {
+      const value = values.get(braced ?? plain);
+      const isSet = value !== undefined && (value !== '' || colon === '');
+      if (sign === '+') return isSet ? otherwise : '';
+      if (sign === '-') return isSet ? value : otherwise;
+      return value || '<>';
+    });
+  // The innermost variables come first.
   return text.replace(NAMING_LINE, (line) =>
-    line.replace(VARIABLE, (whole, braced, plain) => {
-      const name = braced ?? plain;
-      return name.startsWith('DOCKERPROXY_') ? whole : variables[name] || whole;
-    }),
+    Array(LEVELS)
+      .fill(replaced)
+      .reduce((part, step) => step(part), line),
   );
 }
 
 function unknownVariable(name: string, images: readonly string[], isCompose: boolean): UsageError {
   const advice = isCompose
-    ? 'Set the variables in the environment, or in the file .env in the same folder.'
+    ? 'Set the variables in the environment, or in the file .env in the same folder. Variables named like secrets count as unset.'
     : 'Write the values in their place.';
   const names = images.join(', ');
   return new UsageError([

