@@ -15,7 +15,7 @@ import type { Measurement, Way } from './ways.ts';
 /** Unpacked bytes of the image of large files, and small files, for each stored byte of the usual image. */
 const UNPACKED = 2.4;
 const SMALL_FILES_PER_MB = 600;
-/** Others need minutes for a whole image, so that they get this share of its files. */
+/** Other programs need minutes for all files of an image, so they get this share of them. */
 const SHARE = 0.2;
 const REPETITIONS = 2;
 

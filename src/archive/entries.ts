@@ -29,7 +29,7 @@ export interface StoredManifest {
   readonly bytes: Uint8Array;
 }
 
-/** Everything below one manifest or index, of any kind of content. */
+/** All manifests, configs, layers, and referrers of one image, artifact, or index. */
 export interface ArchiveTree {
   readonly reference: Reference;
   /** Points at the first of `manifests`. */

@@ -67,7 +67,7 @@ export interface CacheLog {
 
 /** After a longer wait, clients would consider their connections dead. */
 const RANGE_PATIENCE_MS = 5_000;
-/** Bytes of unused buffers that are kept for the next chunks. A reader takes its next buffer when it releases the last. */
+/** Bytes of unused buffers that are kept for the next chunks. Few are unused, because readers reuse them at once. */
 const BUFFERS_KEPT = 1024 * 1024;
 /** Maximum bytes that all fetches together keep in memory for readers that follow closely. */
 const RECENT_BYTES_LIMIT = 16 * 1024 * 1024;

@@ -21,7 +21,7 @@ export function parseGlob(glob: string): readonly (readonly GlobSegment[])[] | u
   return alternatives?.every((segments) => segments !== undefined) ? alternatives : undefined;
 }
 
-/** Expands the innermost braces first, in all alternatives at once. */
+/** Returns the globs that result from braces: `a/{b,c}` becomes `a/b` and `a/c`. Undefined if they are invalid or too many. */
 function alternativesOf(glob: string): string[] | undefined {
   let all = [glob];
   while (all.some((text) => /[{}]/.test(text))) {

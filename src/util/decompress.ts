@@ -49,7 +49,7 @@ export async function* decompress(
   }
 }
 
-/** Returns the bytes of a chunk for one more reader. */
+/** Returns the size of a chunk for one more reader, in bytes. */
 export function fairChunk(): number {
   const size = Math.min(Math.max(CHUNK.all / (readers + 1), CHUNK.least), CHUNK.most);
   return 2 ** Math.floor(Math.log2(size));
@@ -125,8 +125,8 @@ function pushed(frames: ReturnType<typeof createZstdFrames>, chunk: Buffer): num
 }
 
 /**
- * Returns options for a decompressor that works ahead. The queue counts chunks, because Node.js would join waiting bytes
- * by a copy. With a large chunk, two input chunks can wait, so that the next one is ready when the first is used up.
+ * Returns options for a decompressor that works ahead. The queue counts chunks. If it counted bytes, Node.js would copy
+ * waiting chunks into one. With a large chunk, two input chunks can wait, so that the next one is ready when the first is used up.
  */
 function bufferingOf(chunkSize: number) {
   // Small chunks belong to many readers, whose memory matters more than their speed.

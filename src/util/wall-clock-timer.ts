@@ -17,7 +17,8 @@ export function createWallClockTimer(now: () => number, onTime: () => void): Wal
     timer = setTimeout(
       () => {
         const rest = time - now();
-        // A timer may fire a moment before the clock reaches the time. If the clock was set back, the time is over anyway.
+        // A timer may fire a moment before the clock reaches the time. If the clock was set back, a near time ends anyway,
+        // because a caller that polls would otherwise stop for as long.
         if (left > LONGEST_NAP_MS || (rest > 0 && rest < left)) set(time);
         else onTime();
       },

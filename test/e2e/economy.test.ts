@@ -17,11 +17,11 @@ import { waitFor } from '../support/wait-for.ts';
 const MIB = 2 ** 20;
 const LAYERS = 4;
 const LAYER_SIZE = 40_000_000;
-/** The limit from this service's requirements for an image of 500 MB: bytes of memory above idle. */
+/** Bytes of memory above idle. The requirements of this service set this limit for an image of 500 MB. */
 const MEMORY_LIMIT = 30 * MIB;
 
 suite('a download costs little', { skip: skipUnless('docker-registry', 'curl') }, () => {
-  test('an image leaves at no more than 30 MB of memory above idle', async (t) => {
+  test('a download takes at most 30 MiB of memory above idle', async (t) => {
     await using registry = await startRegistry();
     await using stack = new AsyncDisposableStack();
     await standardImages(registry);

@@ -8,7 +8,7 @@ export interface PullProgress {
   readonly layers: readonly LayerProgress[];
   /** Bytes of all layers to fetch, as far as the engine has reported them. */
   readonly size: number;
-  /** True if the engine only fetches layers and reports the received bytes. */
+  /** True while the engine downloads layers and reports their bytes, and verifies or unpacks none. */
   readonly isFetching: boolean;
   /**
    * Reads a line.

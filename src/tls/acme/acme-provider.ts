@@ -217,7 +217,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     fallback && failingSince && fallbackTime(failingSince, isTemporary ? undefined : certificate.notAfter);
   const waitOf = (asked: CertificateOrder, at = now()): number => {
     const wait = (waits.get(asked.directory) ?? 0) - at;
-    // A longer wait is from a wrong clock.
+    // A longer wait was stored while the clock was wrong.
     return isUrgent || wait > 2 * LONGEST_DELAY_MS ? 0 : Math.max(wait, 0);
   };
   /** Alternates between the two authorities once the first has failed for too long, unless only one asks to wait. */
@@ -322,7 +322,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     isUrgent = true;
     sleepUntilAllowed(now());
   };
-  /** Computes the next attempt again after the clock went back, because it could be decades away. */
+  /** Computes the next attempt again if the clock was set back. It could otherwise be decades away. */
   const followClock = (): void => {
     if (now() < lastLook - LOOK_MS && unsaved === undefined)
       sleepUntilAllowed(isWanted() ? now() : (suggestion?.time ?? renewalTime(certificate, random())));

@@ -31,7 +31,7 @@ export interface AlpnChallengeStore {
 /** A host name in lower case, which is also a safe file name. */
 const SERVER_NAME = /^[a-z0-9][a-z0-9.-]{0,252}$/;
 const KEY = `${KEY_PREFIX}tls:alpn-challenges`;
-/** Milliseconds between two looks at Redis. */
+/** Milliseconds between two polls of Redis. */
 const POLL_MS = 1000;
 
 /** Keeps challenges in files, so that all processes with the folder can answer: `dl.example.org` → JSON. */
