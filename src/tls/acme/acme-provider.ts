@@ -64,6 +64,8 @@ const SAVE_AGAIN_MS = 600_000;
 const LOOK_MS = 2000;
 /** Milliseconds until a store that others share is tried again. */
 const SHARE_AGAIN_MS = 60_000;
+/** Milliseconds within which replicas read renewal information, so that the first one reads it for all. */
+const INQUIRY_SPREAD_MS = 60_000;
 
 /** Serves a certificate of an ACME authority and renews it in time, for years. */
 export async function createAcmeProvider(options: AcmeProviderOptions): Promise<CertificateProvider> {
@@ -250,7 +252,12 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     try {
       // Record the attempt before the request, so that it counts even if the process ends meanwhile.
       await store.putAttempts(directory, attempts);
-      if (suggestion !== undefined) suggestedOrder = now();
+      if (suggestion !== undefined) {
+        const { fingerprint } = certificate;
+        suggestedOrder = now();
+        const stored = { ...suggestion, fingerprint, askAt: suggestedOrder, orderedAt: suggestedOrder };
+        await store.putSuggestion(directory, stored);
+      }
       const replaces = suggestion && renewalInfoId(certificate);
       asked = nextOrder();
       isUrgent = false;
@@ -346,14 +353,38 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     suggestion = { start, end, time };
     if (lastFailure === undefined) sleepUntilAllowed(time);
   };
+  /**
+   * Asks the authority, unless it wants to be asked later, also if another process has asked. RFC 9773 allows no
+   * question about an expired certificate.
+   */
+  const suggestionFor = async (
+    subject: Certificate,
+    read: ReadRenewalInfo,
+  ): Promise<RenewalInfo | undefined> => {
+    if (isTemporary || subject.notAfter <= now()) return undefined;
+    const { fingerprint } = subject;
+    const stored = await store.suggestion(directory).catch(() => undefined);
+    suggestedOrder = stored?.orderedAt ?? suggestedOrder;
+    if (stored?.fingerprint === fingerprint && stored.askAt > now())
+      return { start: stored.start, end: stored.end, retryAfter: stored.askAt - now() };
+    const info = await read(subject, closed.signal).catch(() => undefined);
+    if (info?.retryAfter === undefined) return info;
+    const askAt = now() + renewalInfoDelay(info.retryAfter);
+    const { start, end } = info;
+    const fresh = { fingerprint, start, end, askAt, orderedAt: suggestedOrder };
+    // A lost suggestion only causes another question.
+    await store.putSuggestion(directory, fresh).catch(() => {});
+    return info;
+  };
   /** If the authority does not answer, the certificate is renewed by its lifetime. */
   const inquire = async (read: ReadRenewalInfo): Promise<void> => {
     const subject = certificate;
-    const info = isTemporary ? undefined : await read(subject, closed.signal).catch(() => undefined);
+    const info = await suggestionFor(subject, read);
     await inOrder(async () => {
       if (info !== undefined && subject === certificate) follow(info);
     });
-    if (!closed.signal.aborted) inquiries.set(now() + renewalInfoDelay(info?.retryAfter));
+    const spread = lock === undefined ? 0 : random() * INQUIRY_SPREAD_MS;
+    if (!closed.signal.aborted) inquiries.set(now() + renewalInfoDelay(info?.retryAfter) + spread);
   };
   const inquiries = createWallClockTimer(now, () => renewalInfo && void inquire(renewalInfo));
 

@@ -13,6 +13,18 @@ export interface AcmeAccount {
   readonly url: string | undefined;
 }
 
+/** The renewal that an authority suggests for a certificate. All times are in milliseconds since the epoch. */
+export interface StoredSuggestion {
+  /** The fingerprint of the certificate. */
+  readonly fingerprint: string;
+  readonly start: number;
+  readonly end: number;
+  /** The time at which the authority wants to be asked again. */
+  readonly askAt: number;
+  /** The time of the last order that the authority suggested; undefined before the first one. */
+  readonly orderedAt?: number | undefined;
+}
+
 /**
  * Stores certificates, accounts, and attempts by authority: the directory URL of an ACME authority, or another name.
  * Each write is atomic.
@@ -31,6 +43,8 @@ export interface CertificateStore {
   /** The time of an operator's request for a renewal, until the service takes it; milliseconds since the epoch. */
   request(authority: string): Promise<number | undefined>;
   putRequest(authority: string, at: number | undefined): Promise<void>;
+  suggestion(authority: string): Promise<StoredSuggestion | undefined>;
+  putSuggestion(authority: string, suggestion: StoredSuggestion): Promise<void>;
 }
 
 /** The storage of a certificate store. Each text has a kind and an authority, and is written atomically. */
@@ -44,7 +58,7 @@ export interface EncryptedStore {
   save(kind: VaultKind, authority: string, content: string): Promise<void>;
 }
 
-export type VaultKind = 'certificates' | 'accounts' | 'attempts' | 'failures' | 'requests';
+export type VaultKind = 'certificates' | 'accounts' | 'attempts' | 'failures' | 'requests' | 'suggestions';
 
 export interface DiskStoreOptions {
   readonly folder: string;
@@ -74,6 +88,8 @@ export function createCertificateStore({ load, save }: EncryptedStore): Certific
     putFailure: (authority, failure) => save('failures', authority, JSON.stringify(failure ?? null)),
     request: async (authority) => (await load('requests', authority, parseRequest)) ?? undefined,
     putRequest: (authority, at) => save('requests', authority, JSON.stringify(at ?? null)),
+    suggestion: (authority) => load('suggestions', authority, parseSuggestion),
+    putSuggestion: (authority, suggestion) => save('suggestions', authority, JSON.stringify(suggestion)),
   };
 }
 
@@ -85,6 +101,7 @@ export function createCertificateStore({ load, save }: EncryptedStore): Certific
  *     attempts/acme-v02.api.letsencrypt.org-1a2b3c4d.json
  *     failures/acme-v02.api.letsencrypt.org-1a2b3c4d.json
  *     requests/acme-v02.api.letsencrypt.org-1a2b3c4d.json
+ *     suggestions/acme-v02.api.letsencrypt.org-1a2b3c4d.json
  */
 export function createDiskStore({ folder, onDamage, owner }: DiskStoreOptions): CertificateStore {
   const pathOf = (kind: VaultKind, authority: string): string =>
@@ -154,6 +171,20 @@ function parseRequest(content: string): number | null {
   const at: unknown = JSON.parse(content);
   if (at !== null && typeof at !== 'number') throw new Error('The text is not a time');
   return at;
+}
+
+function parseSuggestion(content: string): StoredSuggestion {
+  const { fingerprint, start, end, askAt, orderedAt } = Object(JSON.parse(content)) as Record<
+    string,
+    unknown
+  >;
+  if (typeof fingerprint !== 'string' || typeof start !== 'number' || typeof end !== 'number')
+    throw new Error('The text is not a suggestion');
+  return {
+    ...{ fingerprint, start, end },
+    askAt: typeof askAt === 'number' ? askAt : 0,
+    orderedAt: typeof orderedAt === 'number' ? orderedAt : undefined,
+  };
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {

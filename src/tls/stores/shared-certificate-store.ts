@@ -44,6 +44,8 @@ export function createSharedCertificateStore(
     putAttempts: (authority, attempts) => twice((store) => store.putAttempts(authority, attempts)),
     failure: (authority) => here((store) => store.failure(authority)),
     putFailure: (authority, failure) => twice((store) => store.putFailure(authority, failure)),
+    suggestion: (authority) => here((store) => store.suggestion(authority)),
+    putSuggestion: (authority, suggestion) => twice((store) => store.putSuggestion(authority, suggestion)),
     // Only in the shared store, because one replica takes the request for all.
     request: (authority) => shared.request(authority),
     putRequest: (authority, at) => shared.putRequest(authority, at),

@@ -6,7 +6,7 @@ import { type FailureCode, IssueError, type IssueFailure } from '../../../src/tl
 import type { Certificate } from '../../../src/tls/certificate.ts';
 import type { CertificateFailure } from '../../../src/tls/certificate-provider.ts';
 import { makeSelfSigned } from '../../../src/tls/self-signed.ts';
-import type { CertificateStore } from '../../../src/tls/stores/certificate-store.ts';
+import type { CertificateStore, StoredSuggestion } from '../../../src/tls/stores/certificate-store.ts';
 import { SharedStoreError } from '../../../src/tls/stores/encrypted-redis-store.ts';
 
 const START = Date.UTC(2027, 0, 1);
@@ -23,6 +23,7 @@ function createStore() {
     attempts: [] as readonly number[],
     failure: undefined as CertificateFailure | undefined,
     request: undefined as number | undefined,
+    suggestion: undefined as StoredSuggestion | undefined,
   };
   const write = (change: () => void): void => {
     if (state.isFull) throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
@@ -39,6 +40,8 @@ function createStore() {
     putFailure: async (_authority, failure) => write(() => Object.assign(state, { failure })),
     request: async () => state.request,
     putRequest: async (_authority, request) => write(() => Object.assign(state, { request })),
+    suggestion: async () => state.suggestion,
+    putSuggestion: async (_authority, suggestion) => write(() => Object.assign(state, { suggestion })),
   };
   return { store, state };
 }
@@ -49,15 +52,14 @@ interface ProviderSetup {
   readonly renewalInfo?: AcmeProviderOptions['renewalInfo'];
   readonly lock?: AcmeProviderOptions['lock'];
   readonly fallback?: AcmeProviderOptions['fallback'];
+  readonly random?: AcmeProviderOptions['random'];
   /** True if the clock is a millisecond ahead at each look. */
   readonly isMoving?: boolean;
 }
 
 /** Starts a provider with a clock of its own and an authority that the test controls. */
-async function startProvider(
-  { mock }: TestContext,
-  { days = 90, store = createStore(), lock, renewalInfo, fallback, isMoving = false }: ProviderSetup = {},
-) {
+async function startProvider({ mock }: TestContext, setup: ProviderSetup = {}) {
+  const { days = 90, store = createStore(), lock, renewalInfo, fallback, isMoving = false } = setup;
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: START });
   const orders: number[] = [];
   let looks = 0;
@@ -82,7 +84,7 @@ async function startProvider(
       order,
       store: store.store,
       now: () => Date.now() - clock.behind + (isMoving ? looks++ : 0),
-      random: () => 0.5,
+      random: setup.random ?? (() => 0.5),
       renewalInfo,
       lock,
       fallback,
@@ -633,6 +635,55 @@ suite('renewal information', () => {
       assert.equal(await intervalOf(asked), expected);
     }
     await provider.close();
+  });
+
+  test('the time at which an authority wants to be asked again holds over restarts and for replicas', async (t) => {
+    const reads: number[] = [];
+    const renewalInfo = async ({ notBefore, notAfter }: Certificate) => {
+      reads.push(Date.now());
+      return { start: notBefore + 20 * DAY_MS, end: notAfter, retryAfter: 20 * HOUR_MS };
+    };
+    const lock = async () => ({ [Symbol.dispose]() {} });
+    let draws = 0;
+    const random = () => (draws++ % 10) / 10;
+    const { provider, open, pass } = await startProvider(t, { renewalInfo, lock, random });
+    await pass(2 * MINUTE_MS, MINUTE_MS);
+    await provider.close();
+    assert.equal(reads.length, 1);
+    const [again, replica] = [await open(), await open()];
+    await pass(19 * HOUR_MS, HOUR_MS);
+    assert.equal(reads.length, 1);
+    const times = [again, replica].map((one) => one.status().nextAttempt ?? 0);
+    for (const time of times) assert.ok(time >= START + 20 * DAY_MS && time < START + 60 * DAY_MS, `${time}`);
+    await pass(2 * HOUR_MS, 1000);
+    assert.equal(reads.length, 2);
+    await Promise.all([again.close(), replica.close()]);
+  });
+
+  test('the last order that an authority suggested counts over restarts, and an expired certificate is not asked about', async (t) => {
+    let reads = 0;
+    const renewalInfo = async ({ notBefore }: Certificate) => {
+      reads += 1;
+      return window(notBefore - 2, notBefore - 1);
+    };
+    const { provider, open, pass, orders, authority } = await startProvider(t, { renewalInfo, days: 6 });
+    await pass(2 * MINUTE_MS, MINUTE_MS);
+    assert.equal(orders.length, 2);
+    await provider.close();
+    for (let restart = 0; restart < 10; restart += 1) {
+      const again = await open();
+      await pass(5 * MINUTE_MS, MINUTE_MS);
+      await again.close();
+    }
+    assert.equal(orders.length, 2);
+    authority.fails = true;
+    const last = await open();
+    await pass(7 * DAY_MS, HOUR_MS);
+    assert.equal(last.status().state, 'expired');
+    const before = reads;
+    await pass(DAY_MS, HOUR_MS);
+    assert.equal(reads, before);
+    await last.close();
   });
 
   test('an authority whose renewal information fails is followed by the lifetime', async (t) => {

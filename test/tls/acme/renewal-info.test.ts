@@ -48,10 +48,11 @@ suite('reading renewal information', () => {
   test('ends at 64 KiB, and reads the window of an authority that responds with less', async () => {
     const { cert, key } = temporaryCertificate(['127.0.0.1'], Date.now());
     let padding = '';
+    let retryAfter = '7200';
     const server = createServer({ cert, key }, ({ url, headers }, response) => {
       const window = { start: '2027-01-01T00:00:00Z', end: '2027-01-02T00:00:00Z' };
       const renewalInfo = `https://${headers.host}/ari/`;
-      response.setHeader('retry-after', '7200');
+      response.setHeader('retry-after', retryAfter);
       response.end(JSON.stringify(url === '/dir' ? { renewalInfo } : { suggestedWindow: window, padding }));
     });
     await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -61,6 +62,9 @@ suite('reading renewal information', () => {
     try {
       const times = { start: Date.UTC(2027, 0, 1), end: Date.UTC(2027, 0, 2) };
       assert.deepEqual(await read({ cert: CERTIFICATE }, signal), { ...times, retryAfter: 7_200_000 });
+      retryAfter = new Date(Date.now() + 7_200_000).toUTCString();
+      const dated = (await read({ cert: CERTIFICATE }, signal))?.retryAfter ?? 0;
+      assert.ok(dated > 3_600_000 && dated <= 7_200_000, `${dated}`);
       padding = 'x'.repeat(65_536);
       await assert.rejects(read({ cert: CERTIFICATE }, signal), /too long/);
     } finally {
