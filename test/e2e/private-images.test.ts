@@ -20,7 +20,7 @@ import { waitFor } from '../support/wait-for.ts';
 const USERS = { alice: 'secret-of-alice-4711', bob: 'secret-of-bob-0815' };
 const platform = { os: 'linux', architecture: 'amd64' };
 /** Bytes that a socket does not take while its reader pauses. */
-const LARGE = 12 * 2 ** 20;
+const LARGE = 8 * 2 ** 20;
 
 const basic = (name: string, password: string): Record<string, string> => ({
   authorization: basicCredentials({ name, password }),
