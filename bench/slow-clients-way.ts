@@ -9,7 +9,7 @@ import type { Measurement, Way } from './ways.ts';
 
 const clients = 200;
 /**
- * The clients of the second crowd, as many as one curl serves at once. Its peak minus that of the first shows the
+ * The clients of the second crowd, the most that one curl serves at once. Its peak minus that of the first shows the
  * memory of each further client, without what the process takes once it is busy.
  */
 const moreClients = 300;

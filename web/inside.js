@@ -136,7 +136,7 @@ const showEntry = (
 		type === 'file' ? size(bytes) : say(type),
 		rights,
 		`${uid}:${gid}`,
-		// From the left also in a text from the right.
+		// Isolate the date, which reads from left to right in Persian, too.
 		`\u2066${mtime.slice(0, 10)}\u2069`,
 		say('layer', { n: layer + 1 }),
 	];

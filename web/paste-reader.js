@@ -6,7 +6,7 @@ import { withValues } from './paste-variables.js';
 import { isOfSentence, readWords } from './paste-words.js';
 
 const PLATFORM = /^(?:linux|windows|darwin|freebsd|wasip1)\/\w+(?:\/\w+)?$/;
-/** Engines take it for a platform of Linux. */
+/** An architecture alone means Linux, as in engines. */
 const ARCHITECTURE = /^(?:amd64|arm64|arm|386|ppc64le|s390x|riscv64)(?:\/v\d)?$/;
 const SHORT_ID = /^(?:sha256:)?[0-9a-f]{12,64}…?$/;
 /** Placeholders that a reader of documentation replaces: `<tag>`, `$TAG`, `{{ tag }}`. */
@@ -53,7 +53,7 @@ const cleaned = (text) => {
 		.replace(/^[^\S\n]*```.*$/gm, '')
 		// Quotes of mails, and the prompts of PowerShell.
 		.replace(/^[^\S\n]*>+\s+/gm, '')
-		// Shells end the command at a comment, but people paste this.
+		// A shell ends a command at such a comment, but pasted commands can contain some.
 		.replace(/(\\[ \t]*\n)(?:[ \t]*#.*\n)+/g, '$1')
 		.replace(/(?:\s\\|\s\^|\s`|\\)[ \t]*\n\s*/g, ' ');
 	const isDifference = /^\+/m.test(lines) && /^-/m.test(lines);
@@ -145,7 +145,7 @@ const createFound = (host) => {
 const readFile = (text, found) => {
 	const stages = new Set(['scratch']);
 	const isWhole = /^\s*FROM\s+(?:--platform=\S+\s+)?\S+(?:\s+AS\s+\S+)?\s*(?:#.*)?$/im.test(text);
-	// Without the stages, a plain name may be one of them.
+	// In a part of a Dockerfile, a name without a registry and a tag may be a stage.
 	if (!isWhole && !/^\s*(?:COPY|ADD|RUN)\s+\S*from=[^,\s]*[:/]/im.test(text)) return false;
 	for (const line of text.split('\n')) {
 		const [, instruction = '', rest = ''] = /^\s*(FROM|COPY|ADD|RUN)\s+(.*)/i.exec(line) ?? [];

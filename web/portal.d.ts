@@ -130,7 +130,7 @@ declare global {
 			candidates: string[];
 			/** The only platform that the text names. */
 			platform?: string;
-			/** The platforms that the text names, if there are several. A file has one platform for all its images. */
+			/** The platforms that the text names, if several. The visitor must choose one, because all images in a file share it. */
 			platforms?: string[];
 			problem?: 'digest' | 'unreadable' | 'ambiguous';
 		}

@@ -110,7 +110,7 @@ const SECRET =
 
 /** Replaces variables in the names and platforms of images, and writes `<>` for those without a value. */
 function withVariables(text: string, variables: Variables): string {
-  // A name contains no `$`, and values that contain each other could fill the memory.
+  // A value with a `$` is in no image name, and values that contain other variables could fill the memory.
   const usable = Object.entries(variables).filter(
     ([name, value]) => !(SECRET.test(name) || value?.includes('$')),
   );
