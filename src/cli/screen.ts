@@ -1,4 +1,5 @@
 import { displayWidth } from '../util/display-width.ts';
+import { printable } from '../util/printable.ts';
 import { wrapLines } from './wrap.ts';
 
 /** A stream for people: a terminal, or a log. */
@@ -8,7 +9,10 @@ export interface ScreenStream {
   write(text: string): unknown;
 }
 
-/** Output for people: lines that stay and, on a terminal, lines below them that change. */
+/**
+ * Output for people: lines that stay and, on a terminal, lines below them that change. Names in them can be from files
+ * and registries, so that control characters become question marks.
+ */
 export interface Screen {
   /** True if lines can change. */
   readonly isLive: boolean;
@@ -54,10 +58,13 @@ export function createScreen(
     isLive,
     // The cursor of a full line may already be on the next one.
     columns: () => (isTerminal ? width() - 1 : LOG_COLUMNS),
-    say: (text) => draw(isTerminal ? wrapLines(text, width()) : text, shown),
-    print: (line) => draw(`${line}\n`, shown),
+    say(text) {
+      const safe = printable(text);
+      draw(isTerminal ? wrapLines(safe, width()) : safe, shown);
+    },
+    print: (line) => draw(`${printable(line)}\n`, shown),
     show(lines) {
-      if (isLive) draw('', lines);
+      if (isLive) draw('', lines.map(printable));
     },
   };
 }

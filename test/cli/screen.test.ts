@@ -53,6 +53,20 @@ suite('a screen', () => {
     ]);
   });
 
+  test('replaces characters that control a terminal or turn its text around', () => {
+    for (const stream of [{ isTTY: true, columns: 80 }, {}]) {
+      const { screen, written } = screenOn(stream);
+      screen.say('No image found in \x1b]0;a\x07\r\x9b2Jb\u202ec\u2066.\n\tSee\u200e --help.\n');
+      screen.print('\x1b[2J');
+      screen.show(['\x1b[2J']);
+      assert.deepEqual(written.slice(0, 2), [
+        'No image found in ?]0;a???2Jb?c?.\n\tSee\u200e --help.\n',
+        '?[2J\n',
+      ]);
+      if (screen.isLive) assert.equal(written[2], '?[2J');
+    }
+  });
+
   test('erases the rows to which a narrower terminal has wrapped the lines', () => {
     const { screen, written, stream } = screenOn({ isTTY: true, columns: 80 });
     screen.show(['x'.repeat(70), 'y'.repeat(30)]);
