@@ -354,8 +354,8 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     if (lastFailure === undefined) sleepUntilAllowed(time);
   };
   /**
-   * Asks the authority, unless it wants to be asked later, also if another process has asked. RFC 9773 allows no
-   * question about an expired certificate.
+   * Returns the renewal information for a certificate. Until the authority wants to be asked again, by any process, the
+   * store has it. Undefined for an expired certificate, because RFC 9773 permits no request about it.
    */
   const suggestionFor = async (
     subject: Certificate,
@@ -372,7 +372,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     const askAt = now() + renewalInfoDelay(info.retryAfter);
     const { start, end } = info;
     const fresh = { fingerprint, start, end, askAt, orderedAt: suggestedOrder };
-    // A lost suggestion only causes another question.
+    // Without a stored suggestion, the authority is only asked again too soon.
     await store.putSuggestion(directory, fresh).catch(() => {});
     return info;
   };
