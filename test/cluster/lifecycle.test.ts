@@ -18,7 +18,7 @@ import { isRunning, untilReplaced, workersOf } from './processes.ts';
 /** More bytes than the sockets can buffer when the server is killed. */
 const SIZE = 12_000_000;
 /** The number of clients, large enough that each worker has some. */
-const CLIENTS = 8;
+const CLIENTS = 12;
 const WORKERS = { DOCKERPROXY_WORKERS: '2' };
 
 async function accepts(url: string): Promise<boolean> {

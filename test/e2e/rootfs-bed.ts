@@ -238,9 +238,9 @@ function layerOf(entries: readonly Written[], compression: Compression = 'gzip')
   return { ...blob(layerMediaType[compression], pack[compression](tar)), diffId: sha256(tar) };
 }
 
-/** 20 layers with the layer of busybox. */
+/** 60 layers with the layer of busybox. */
 function many(): Layer[] {
-  return Array.from({ length: 19 }, (_, at) =>
+  return Array.from({ length: 59 }, (_, at) =>
     layerOf([
       folder('srv', time),
       file(`srv/${at}`, `${at}`, time),
