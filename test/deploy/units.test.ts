@@ -20,7 +20,7 @@ test('the unit, the image, npm start, and tests run Node.js with the same option
     'test/support/dockerproxy.ts',
   ]) {
     const text = await readFile(join(root, path), 'utf8');
-    assert.match(text, /--max-semi-space-size=4\b/, path);
+    assert.match(text, /--max-semi-space-size=8\b/, path);
     assert.match(text, /\bMALLOC_ARENA_MAX(?:=|: ')2\b/, path);
   }
 });

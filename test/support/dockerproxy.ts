@@ -8,7 +8,7 @@ import { temporaryFolder } from './temporary-folder.ts';
 export const entryPoint =
   process.env.COMPILED_PROGRAM ?? join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 /** The same option and variable as in `npm start`, the unit, and the image. */
-const nodeOptions = ['--max-semi-space-size=4'];
+const nodeOptions = ['--max-semi-space-size=8'];
 const ALLOCATOR = { MALLOC_ARENA_MAX: '2' };
 
 /** Every test is the same client; those about limits set their own. */
