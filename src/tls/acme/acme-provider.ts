@@ -331,8 +331,11 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   };
   /** Computes the next attempt again if the clock was set back. It could otherwise be decades away. */
   const followClock = (): void => {
-    if (now() < lastLook - LOOK_MS && unsaved === undefined)
-      sleepUntilAllowed(isWanted() ? now() : (suggestion?.time ?? renewalTime(certificate, random())));
+    if (now() < lastLook - LOOK_MS && unsaved === undefined) {
+      suggestion = undefined;
+      inquiries.set(now());
+      sleepUntilAllowed(isWanted() ? now() : renewalTime(certificate, random()));
+    }
     lastLook = now();
   };
   const look = async (): Promise<void> => {
@@ -348,7 +351,9 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   /** An authority that always suggests the past gets an order every six hours, and not without end. */
   const follow = ({ start, end }: RenewalInfo): void => {
     if (start === suggestion?.start && end === suggestion.end) return;
-    const earliest = suggestedOrder === undefined ? 0 : suggestedOrder + renewalInfoDelay(undefined);
+    // A time in the future is from a wrong clock.
+    const ordered = suggestedOrder !== undefined && suggestedOrder <= now() ? suggestedOrder : undefined;
+    const earliest = ordered === undefined ? 0 : ordered + renewalInfoDelay(undefined);
     const time = Math.max(suggestedRenewalTime(certificate, { start, end }, now(), random()), earliest);
     suggestion = { start, end, time };
     if (lastFailure === undefined) sleepUntilAllowed(time);
@@ -365,8 +370,10 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     const { fingerprint } = subject;
     const stored = await store.suggestion(directory).catch(() => undefined);
     suggestedOrder = stored?.orderedAt ?? suggestedOrder;
-    if (stored?.fingerprint === fingerprint && stored.askAt > now())
-      return { start: stored.start, end: stored.end, retryAfter: stored.askAt - now() };
+    const wait = stored?.fingerprint === fingerprint ? stored.askAt - now() : 0;
+    // A longer wait is from a wrong clock.
+    if (stored !== undefined && wait > 0 && wait < 2 * LONGEST_DELAY_MS)
+      return { start: stored.start, end: stored.end, retryAfter: wait };
     const info = await read(subject, closed.signal).catch(() => undefined);
     if (info?.retryAfter === undefined) return info;
     const askAt = now() + renewalInfoDelay(info.retryAfter);

@@ -611,6 +611,32 @@ suite('renewal information', () => {
     await provider.close();
   });
 
+  test('renews in time although the clock was decades ahead before', async (t) => {
+    const renewalInfo = async ({ notBefore }: Certificate) => ({
+      ...window(notBefore + 10 * DAY_MS, notBefore + 12 * DAY_MS),
+      retryAfter: 6 * HOUR_MS,
+    });
+    const { provider, open, pass, orders, clock, disk } = await startProvider(t, { renewalInfo });
+    await pass(DAY_MS, HOUR_MS);
+    await provider.close();
+    const decades = 20 * 365 * DAY_MS;
+    const far = Date.now() + decades;
+    const fingerprint = disk.certificate?.fingerprint ?? '';
+    disk.suggestion = { fingerprint, start: far, end: far, askAt: far, orderedAt: far };
+    const again = await open();
+    await pass(11 * DAY_MS, HOUR_MS);
+    assert.equal(orders.length, 2, 'the service restarts');
+
+    clock.behind = -decades;
+    await pass(2 * MINUTE_MS, 1000);
+    clock.behind = 0;
+    await pass(2 * MINUTE_MS, 1000);
+    const before = orders.length;
+    await pass(12 * DAY_MS, HOUR_MS);
+    assert.equal(orders.length, before + 1, 'the service runs on');
+    await again.close();
+  });
+
   test('is read again when the authority requests it, at most each minute and at least each day', async (t) => {
     const reads: number[] = [];
     let retryAfter: number | undefined = 2 * HOUR_MS;
