@@ -10,8 +10,8 @@ export interface ScreenStream {
 }
 
 /**
- * Output for people: lines that stay and, on a terminal, lines below them that change. Names in them can be from files
- * and registries, so that control characters become question marks.
+ * Output for people: lines that stay and, on a terminal, lines below them that change. Text in them can come from files
+ * and registries, so control characters become question marks.
  */
 export interface Screen {
   /** True if lines can change. */

@@ -90,7 +90,7 @@ export function* decodeTable(stored: Buffer): Generator<void, StoredTable | unde
   return { table: { count, unpackedSize, columns }, diffId };
 }
 
-/** Rows between two yields: a few milliseconds. */
+/** Rows that are coded between two yields to the event loop. They take a few milliseconds. */
 const STEP = 16_384;
 
 /** Returns the position of the next entry's data if its header has one block. */

@@ -53,7 +53,7 @@ suite('a screen', () => {
     ]);
   });
 
-  test('replaces characters that control a terminal or turn its text around', () => {
+  test('replaces characters that control a terminal or change the direction of text', () => {
     for (const stream of [{ isTTY: true, columns: 80 }, {}]) {
       const { screen, written } = screenOn(stream);
       screen.say('No image found in \x1b]0;a\x07\r\x9b2Jb\u202ec\u2066.\n\tSee\u200e --help.\n');

@@ -36,7 +36,7 @@ export const REPLICAS = {
   },
   redisTlsKeyFile: {
     type: text,
-    doc: 'PEM file with the private key of that client certificate. Default: REDIS_TLS_CERT_FILE, which then contains both.',
+    doc: 'PEM file with the private key of the client certificate for Redis. Default: REDIS_TLS_CERT_FILE, which then contains both.',
     example: '/run/credentials/dockerproxy.service/redis-client.key',
   },
   redisKeyFile: {
