@@ -11,7 +11,7 @@ export interface Repository {
   readonly domain: string;
   /** The repository within the registry: `library/busybox`. */
   readonly path: string;
-  /** The reference at a mirror: the registry that the mirror stands in for. */
+  /** If `domain` is a mirror, the registry whose images it has. Undefined for any other domain. */
   readonly namespace?: string;
 }
 

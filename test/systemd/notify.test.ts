@@ -10,7 +10,7 @@ import { waitFor } from '../support/wait-for.ts';
 const PID = 4242;
 const fail = (error: Error): never => assert.fail(error);
 
-/** A program with the datagram socket that a manager would read; it ends with its standard output. */
+/** A Perl program that prints the notices from a datagram socket, as a service manager reads them. It ends once its output is closed. */
 const READER = `
   use IO::Socket::UNIX;
   my $socket = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $ARGV[0]) or die $!;

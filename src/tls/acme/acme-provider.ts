@@ -351,7 +351,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
   /** An authority that always suggests the past gets an order every six hours, and not without end. */
   const follow = ({ start, end }: RenewalInfo): void => {
     if (start === suggestion?.start && end === suggestion.end) return;
-    // A time in the future is from a wrong clock.
+    // A time in the future was stored while the clock was wrong.
     const ordered = suggestedOrder !== undefined && suggestedOrder <= now() ? suggestedOrder : undefined;
     const earliest = ordered === undefined ? 0 : ordered + renewalInfoDelay(undefined);
     const time = Math.max(suggestedRenewalTime(certificate, { start, end }, now(), random()), earliest);
@@ -371,7 +371,7 @@ export async function createAcmeProvider(options: AcmeProviderOptions): Promise<
     const stored = await store.suggestion(directory).catch(() => undefined);
     suggestedOrder = stored?.orderedAt ?? suggestedOrder;
     const wait = stored?.fingerprint === fingerprint ? stored.askAt - now() : 0;
-    // A longer wait is from a wrong clock.
+    // A longer wait was stored while the clock was wrong.
     if (stored !== undefined && wait > 0 && wait < 2 * LONGEST_DELAY_MS)
       return { start: stored.start, end: stored.end, retryAfter: wait };
     const info = await read(subject, closed.signal).catch(() => undefined);
