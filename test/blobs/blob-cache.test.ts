@@ -17,6 +17,7 @@ import { type Readable, Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
+import { BlobFetch } from '../../src/blobs/blob-fetch.ts';
 import { markerOf } from '../../src/blobs/blob-files.ts';
 import { tryLock } from '../../src/blobs/file-lock.ts';
 import { detail } from '../../src/errors/details.ts';
@@ -171,7 +172,8 @@ suite('a blob through the cache', () => {
     assert.equal(source.reads.length, 1);
   });
 
-  test('eight ranges of a blob at once wait for the running fetch', async () => {
+  test('eight ranges of a blob at once wait for the running fetch', async (t) => {
+    const joins = t.mock.method(BlobFetch.prototype, 'join').mock;
     const gate = Promise.withResolvers<void>();
     const source = memorySource(sample);
     source.behave(() => ({ hold: { at: 128 * KIB, until: gate.promise } }));
@@ -183,7 +185,7 @@ suite('a blob through the cache', () => {
     const first = download(reader, sample, ranges[0]);
     await isWritten(setup, 128 * KIB);
     const rest = ranges.slice(1).map((range) => download(reader, sample, range));
-    for (let turns = 0; turns < 50; turns++) await turn();
+    await waitFor(() => joins.callCount() === 8);
     gate.resolve();
     assert.deepEqual(Buffer.concat(await Promise.all([first, ...rest])), bytes);
     assert.equal(source.reads.length, 1);
