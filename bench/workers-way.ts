@@ -54,6 +54,7 @@ async function measure(
   const url = archiveUrl(proxy, registry, image);
   await curl([url], options);
   const serving = workers === 1 ? [proxy.pid] : workersOf(proxy);
+  if (serving.length !== workers) throw new Error(`${serving.length} of ${workers} workers were found`);
   if (share !== undefined) groups.use(giveSmallCores(serving, share));
   const urls = Array.from({ length: crowd / CURLS }, () => url);
   const download = async (maxSeconds: number): Promise<Transfers> => {

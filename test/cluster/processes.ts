@@ -6,7 +6,9 @@ import { waitFor } from '../support/wait-for.ts';
 /** Returns the worker processes. */
 export function workersOf({ pid }: Pick<DockerProxy, 'pid'>): number[] {
   return processTree(pid)
-    .filter(({ pid: one, parent }) => parent === pid && /\bmain\.[jt]s\b/.test(commandOf(one)))
+    .filter(
+      ({ pid: one, parent }) => parent === pid && /\b(?:main\.[jt]s|dockerproxy\.js)\b/.test(commandOf(one)),
+    )
     .map((one) => one.pid);
 }
 
