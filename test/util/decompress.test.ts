@@ -126,8 +126,8 @@ suite('decompress', () => {
         most = Math.max(most, await waitingAfter(turns));
       // The loop ends at the number that is wanted. Without a bound, a longer pause would let more chunks wait.
       most = Math.max(most, await waitingAfter(4096));
-      // The other thread can finish further chunks while the waiting ones are counted.
-      assert.ok(most >= ahead && most <= 2 * ahead, `${most} chunks`);
+      // One of them may still be with the other thread, which can also finish further ones while they are counted.
+      assert.ok(most >= ahead - 1 && most <= 2 * ahead, `${most} chunks`);
     });
 
   test('gives large chunks to a few readers, and small ones to many', async () => {
