@@ -5,7 +5,7 @@ import { familiarReference } from '../oci/reference.ts';
 import type { FilesRequest, ImageFiles } from '../sources/contents/image-files.ts';
 import type { LayerProgress } from '../sources/image-source.ts';
 import { inSlices } from '../util/in-slices.ts';
-import { printable } from '../util/printable.ts';
+import { printableLine } from '../util/printable.ts';
 import type { FilesArguments } from './files-arguments.ts';
 import { sendAll, type Terminal } from './save.ts';
 import { fillFiles, openTarget, textOnly } from './save-target.ts';
@@ -53,7 +53,7 @@ export async function listFiles(
   };
   for await (const node of nodes) {
     const line = describe(tree, node);
-    lines.push(`${terminal.stdout.isTTY ? printableLine(line) : line}\n`);
+    lines.push(`${terminal.stdout.isTTY ? harmless(line) : line}\n`);
     if (lines.length === LINES) await write();
   }
   await write();
@@ -130,8 +130,7 @@ function permissions(mode: number): string {
   return letters.join('');
 }
 
-/** Replaces control characters, with which a name could control the terminal or begin another line. */
-function printableLine(line: string): string {
-  const text = printable(Buffer.from(line, 'latin1').toString()).replace(/[\n\t]/g, '?');
-  return Buffer.from(text).toString('latin1');
+/** Replaces characters of a UTF-8 line, each byte of which is a Latin-1 character here, that could control a terminal. */
+function harmless(line: string): string {
+  return Buffer.from(printableLine(Buffer.from(line, 'latin1').toString())).toString('latin1');
 }

@@ -1,5 +1,4 @@
 import { createReadStream } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { parseEnv } from 'node:util';
@@ -54,7 +53,7 @@ export async function readImageList(
   const name = file === '-' ? 'stdin' : file;
   const text = await readText(name, file === '-' ? stdin : createReadStream(file));
   const folder = file === '-' ? '' : dirname(file);
-  const own = await readFile(join(folder, '.env'), 'utf8').catch(() => '');
+  const own = await readText('.env', createReadStream(join(folder, '.env'))).catch(() => '');
   return imagesIn(text, name, { ...parseEnv(own), ...environment });
 }
 
@@ -124,11 +123,11 @@ function withVariables(text: string, variables: Variables): string {
       return value || '<>';
     });
   // The innermost variables come first.
-  return text.replace(NAMING_LINE, (line) =>
-    Array(LEVELS)
-      .fill(replaced)
-      .reduce((part, step) => step(part), line),
-  );
+  return text.replace(NAMING_LINE, (line) => {
+    let part = line;
+    for (let level = 0; level < LEVELS; level++) part = replaced(part);
+    return part;
+  });
 }
 
 function unknownVariable(name: string, images: readonly string[], isCompose: boolean): UsageError {

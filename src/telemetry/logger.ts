@@ -1,5 +1,6 @@
 import { type LevelWithSilent, type Logger, pino, stdSerializers } from 'pino';
 import { ServiceError } from '../errors.ts';
+import { printableLine } from '../util/printable.ts';
 
 export interface LoggerOptions {
   readonly level: LevelWithSilent;
@@ -53,12 +54,7 @@ export function createPlainLogger(say: (line: string) => void): Logger {
     const subject = msg.replace(/\bsha256:\w+/g, '');
     if (said.has(subject)) return;
     said.add(subject);
-    say(
-      `Warning: ${msg
-        .replace(/\p{Cc}/gu, '?')
-        .replace(UNSAFE, '?')
-        .replace(/\.?$/, '.')}\n`,
-    );
+    say(`Warning: ${printableLine(msg).replace(/\.?$/, '.')}\n`);
   };
   return pino({ level: 'warn' }, { write });
 }

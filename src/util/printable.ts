@@ -8,3 +8,8 @@ const UNSAFE = /[^\P{Cc}\n\t]|[\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
 export function printable(text: string): string {
   return text.replace(UNSAFE, '?');
 }
+
+/** Replaces the same characters, line feeds, and tabs, so that the text stays one line. */
+export function printableLine(text: string): string {
+  return printable(text).replace(/[\n\t]/g, '?');
+}
