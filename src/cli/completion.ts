@@ -77,10 +77,10 @@ function bash(): string {
     // Without a reply, bash completes file names itself: it quotes them, and it knows ~ and variables.
     const reply =
       kind === 'files'
-        ? 'compopt -o default; '
+        ? 'compopt -o default 2> /dev/null; '
         : kind === 'any'
           ? ''
-          : `mapfile -t COMPREPLY < <(compgen -W '${[kind].flat().join(' ')}' -- "$cur"); `;
+          : `COMPREPLY=($(compgen -W '${[kind].flat().join(' ')}' -- "$cur")); `;
     return `    ${flags.join('|')}) ${reply}return ;;`;
   });
   const flags = COMMAND_NAMES.map((name) => {
@@ -88,13 +88,14 @@ function bash(): string {
     const words = wordsAfter(name).join(' ');
     return `    ${name}) flags='${names.join(' ')}' words='${words}' ;;`;
   });
-  return `# Completion of dockerproxy for bash: source <(dockerproxy completion bash)
+  return `# Completion of dockerproxy for bash: eval "$(dockerproxy completion bash)"
 _dockerproxy() {
-  local cur prev command= flags= words= i
+  local cur prev command= flags= words= i IFS=$' \\t\\n'
   cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]}
-  # bash splits --flag=value into three words.
+  # bash 4 splits --flag=value into three words, and bash 3 does not.
   [[ $cur == = ]] && cur=
   [[ $prev == = ]] && prev=\${COMP_WORDS[COMP_CWORD - 2]}
+  [[ $cur == --*=* ]] && prev=\${cur%%=*} cur=\${cur#*=}
   for ((i = 1; i < COMP_CWORD; i++)); do
     case \${COMP_WORDS[i]} in
     ${COMMAND_NAMES.join('|')}) command=\${COMP_WORDS[i]}; break ;;
@@ -110,9 +111,14 @@ ${flags.join('\n')}
   [[ $cur == -* ]] && words="$words $flags ${sharedFlags()
     .flatMap(({ names }) => names)
     .join(' ')}"
-  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+  COMPREPLY=($(compgen -W "$words" -- "$cur"))
 }
-complete -F _dockerproxy dockerproxy
+# bash 3, which macOS has, lacks compopt and completes file names after every flag.
+if ((BASH_VERSINFO[0] < 4)); then
+  complete -o default -F _dockerproxy dockerproxy
+else
+  complete -F _dockerproxy dockerproxy
+fi
 `;
 }
 

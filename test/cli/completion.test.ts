@@ -69,6 +69,15 @@ suite('completion in bash', { skip: skipUnless('bash') }, () => {
     assert.deepEqual(await complete('dockerproxy', 'save', '-o', 'a'), ['compopt -o default']);
   });
 
+  test('works without the builtins of bash 4, and with words that bash 3 does not split', async () => {
+    const old = `enable -n compopt mapfile readarray\n${BASH.replace(/^compopt.*\n/m, '')}`;
+    const completeOld = async (...words: string[]) =>
+      linesOf((await runOrThrow('bash', ['-c', old, 'completion.bash', ...words], options())).stdout);
+    assert.deepEqual(await completeOld('dockerproxy', 'sa'), ['save']);
+    assert.deepEqual(await completeOld('dockerproxy', 'save', '--format=ro'), ['rootfs']);
+    assert.deepEqual(await completeOld('dockerproxy', 'save', '-o', 'a'), []);
+  });
+
   test('lists actions and topics', async () => {
     assert.deepEqual(await complete('dockerproxy', 'certificate', ''), ['status', 'renew', 'test']);
     assert.deepEqual(await complete('dockerproxy', 'help', 'se'), ['serve', 'settings']);
