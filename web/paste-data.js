@@ -6,6 +6,9 @@ const NO_IMAGE = /^(?:true|false|sha256:.*|)$|\.(?:png|jpe?g|gif|svg|webp|ico|av
 const DEPTH_MAX = 500;
 /** Maximum number of characters that all aliases together repeat. A short line can repeat a long list. */
 const ALIASES_MAX = 1_000_000;
+/** The keys that each Kubernetes manifest has, and the one that each compose file has. */
+const MANIFEST_KEYS = [/(?:^|[\s{,])["']?apiVersion["']?\s*:/, /(?:^|[\s{,])["']?kind["']?\s*:/];
+const SERVICES_KEY = /^services:$/m;
 const KEY = /^(?:"([^"]+)"|'([^']+)'|([\w./-]+))\s*(?::(?=\s|$)|=)\s*(.*)$/;
 
 /** Reads one JSON text, or one in each line. @type {Portal.Read} */
@@ -24,6 +27,8 @@ export const readJson = (text, found) => {
 /** Reads YAML, pieces of JSON, and settings of the form `image = "…"`. @type {Portal.Read} */
 export const readYaml = (text, found) => {
 	for (const node of documentsOf(text)) collect(node, found);
+	// In manifests without an image, no other word is one.
+	return SERVICES_KEY.test(text) || MANIFEST_KEYS.every((key) => key.test(text));
 };
 
 /** A value as a list of its members, which have an empty key in a list. @param {unknown} value @returns {Portal.Node} */
@@ -47,6 +52,8 @@ const documentsOf = (text) => {
 	/** @type {{ indent: number, node: Portal.Members, isItem?: boolean }[]} */
 	let open = [];
 	let textIndent = Number.POSITIVE_INFINITY;
+	/** The member that a text in the following lines is the value of. @type {Portal.Members[number] | undefined} */
+	let textMember;
 	/** @type {Portal.Members} */
 	let list = [];
 	let left = ALIASES_MAX;
@@ -70,6 +77,7 @@ const documentsOf = (text) => {
 		let rest = line.replace(/(?:^|\s)#[^"']*$|^\s*\/\/.*/, '').replace(/\s+$/, '');
 		if (/^(?:---|\.\.\.)/.test(rest)) start();
 		let indent = rest.search(/\S/);
+		if (indent > textIndent && textMember) textMember[1] = `${textMember[1]} ${unquoted(rest.trim())}`.trim();
 		if (indent < 0 || indent > textIndent) continue;
 		textIndent = Number.POSITIVE_INFINITY;
 		rest = rest.trimStart();
@@ -91,8 +99,12 @@ const documentsOf = (text) => {
 		const [, anchor, value = ''] = /^(?:&(\S+)\s*)?(?:!\S+\s+)?(.*?),?$/.exec(written) ?? [];
 		if (!key && !value) continue;
 		const parent = closeTo(indent);
-		if (/^[|>][+-]?\d*$/.test(value)) textIndent = indent;
-		else if (key && (value === '' || value === '{' || value === '[')) {
+		if (/^[|>][+-]?\d*$/.test(value)) {
+			textIndent = indent;
+			// The text of another key may be long, and costs time.
+			textMember = isImageKey(key) ? [key, ''] : undefined;
+			if (textMember) parent.push(textMember);
+		} else if (key && (value === '' || value === '{' || value === '[')) {
 			/** @type {Portal.Members} */
 			const node = [];
 			parent.push([key, node]);
@@ -156,12 +168,16 @@ const collect = (node, found) => {
 	}
 	addRepository(node, texts, found);
 	if (texts.url?.startsWith('oci:')) found.add(texts.url + versionOf(textsOf(memberOf(node, 'ref'))));
+	// A volume of a compose file.
+	if (texts.type === 'image' && texts.source && texts.target) found.add(texts.source);
 	const hasSpec = memberOf(node, 'spec') !== undefined;
 	for (const [key, value] of node) {
 		if ((key === 'status' && hasSpec) || /^(?:metadata|labels|annotations)$/.test(key)) continue;
 		if (typeof value !== 'string') {
 			const inner = textsOf(value);
-			if (IMAGE_KEY.test(key) && inner.name && !inner.repository) found.add(inner.name + versionOf(inner));
+			// Volumes of Kubernetes have the whole name as a reference.
+			const name = inner.name ?? inner.reference;
+			if (IMAGE_KEY.test(key) && name && !inner.repository) found.add(name + versionOf(inner));
 			if (/^images$/i.test(key)) addList(value, found);
 			// GitLab's services, which other programs call their own ones.
 			if (key === 'services')

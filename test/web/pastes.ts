@@ -289,6 +289,18 @@ const FILES: Row[] = [
   ],
   ['        "image": "nginx:1.27",\n        "name": "web",', 'nginx:1.27'],
   [
+    'kind: Pod\nspec:\n  containers:\n  - image: >-\n      quay.io/org/app:2\n    name: web\n  - name: db\n    image: |\n      redis:7',
+    ['quay.io/org/app:2', 'redis:7'],
+  ],
+  [
+    'kind: Pod\nspec:\n  containers:\n  - image: nginx:1.27\n  volumes:\n  - name: data\n    image:\n      reference: quay.io/org/data:1\n      pullPolicy: Always',
+    ['nginx:1.27', 'quay.io/org/data:1'],
+  ],
+  [
+    'services:\n  web:\n    image: nginx:1.27\n    volumes:\n      - type: image\n        source: ghcr.io/org/site:3\n        target: /srv\n      - { type: bind, source: ./logs, target: /logs }',
+    ['nginx:1.27', 'ghcr.io/org/site:3'],
+  ],
+  [
     '---\nkind: Pod\nspec:\n  containers:\n    - image: nginx:1.27\n---\nkind: Pod\nspec:\n  containers:\n    - image: redis:7',
     ['nginx:1.27', 'redis:7'],
   ],
@@ -819,6 +831,9 @@ export const NO_IMAGES = [
   'https://www.example.com/',
   'FROM scratch',
   'image: logo.png',
+  'apiVersion: v1\nkind: Service\nspec:\n  type: NodePort\n  ports:\n  - port: 80',
+  'services:\n  web:\n    build: .',
+  '{"kind":"ConfigMap","apiVersion":"v1","data":{"color":"blue"}}',
   '???',
   'https://[',
   '<script>',
