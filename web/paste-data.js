@@ -1,7 +1,9 @@
 const IMAGE_KEY =
-	/^(?:[\w.-]*[_.-])?image(?:[_-]?(?:name|uri|ref))?$|^[a-z]\w*Image(?:Name|Uri|Ref)?$|^baseimage$/i;
-/** Booleans, identifiers of images, and pictures. */
-const NO_IMAGE = /^(?:true|false|sha256:.*|)$|\.(?:png|jpe?g|gif|svg|webp|ico|avif)$/i;
+	/^(?:[\w.-]*[_.-])?image(?:[_-]?(?:name|uri|ref|pull))?$|^[a-z]\w*Image(?:Name|Uri|Ref)?$|^(?:baseimage|dockerpull)$/i;
+/** Booleans, identifiers of images, pictures, and units of Podman. */
+const NO_IMAGE = /^(?:true|false|sha256:.*|)$|\.(?:png|jpe?g|gif|svg|webp|ico|avif|image|build)$/i;
+/** A resource of Terraform names the image of its containers. */
+const TERRAFORM = /\bresource\s+"docker_image"\s+"[^"\n]*"\s*\{[^{}]{0,500}?\bname\s*=\s*"([^"\s]+)"/g;
 /** Each level needs a call. */
 const DEPTH_MAX = 500;
 /** Maximum number of characters that all aliases together repeat. A short line can repeat a long list. */
@@ -26,6 +28,7 @@ export const readJson = (text, found) => {
 
 /** Reads YAML, pieces of JSON, and settings of the form `image = "…"`. @type {Portal.Read} */
 export const readYaml = (text, found) => {
+	for (const [, name = ''] of text.matchAll(TERRAFORM)) found.add(name);
 	for (const node of documentsOf(text)) collect(node, found);
 	// In manifests without an image, no other word is one.
 	return SERVICES_KEY.test(text) || MANIFEST_KEYS.every((key) => key.test(text));
@@ -74,13 +77,14 @@ const documentsOf = (text) => {
 	};
 	start();
 	for (const line of text.split('\n')) {
-		let rest = line.replace(/(?:^|\s)#[^"']*$|^\s*\/\/.*/, '').replace(/\s+$/, '');
+		let rest = line.replace(/(?:^|\s)#[^"']*$|\s#\s*\{"(?:\$|<>).*|^\s*\/\/.*/, '').replace(/\s+$/, '');
 		if (/^(?:---|\.\.\.)/.test(rest)) start();
 		let indent = rest.search(/\S/);
 		if (indent > textIndent && textMember) textMember[1] = `${textMember[1]} ${unquoted(rest.trim())}`.trim();
 		if (indent < 0 || indent > textIndent) continue;
 		textIndent = Number.POSITIVE_INFINITY;
 		rest = rest.trimStart();
+		if (/^[}\]]+,?$/.test(rest)) continue;
 		for (
 			let dash = /^(?:- +|-$|\{$)/.exec(rest);
 			dash && open.length < DEPTH_MAX;
@@ -170,6 +174,7 @@ const collect = (node, found) => {
 	if (texts.url?.startsWith('oci:')) found.add(texts.url + versionOf(textsOf(memberOf(node, 'ref'))));
 	// A volume of a compose file.
 	if (texts.type === 'image' && texts.source && texts.target) found.add(texts.source);
+	addChart(texts, found);
 	const hasSpec = memberOf(node, 'spec') !== undefined;
 	for (const [key, value] of node) {
 		if ((key === 'status' && hasSpec) || /^(?:metadata|labels|annotations)$/.test(key)) continue;
@@ -185,9 +190,14 @@ const collect = (node, found) => {
 					value.filter(([, item]) => /[:/]/.test(textsOf(item).name ?? `${item}`)),
 					found,
 				);
+			// Google Cloud Build runs the image that a step is named after.
+			if (key === 'steps') addList(value.filter(isNamedAfterImage), found);
 			collect(value, found);
 		} else if (key === 'uses') {
 			if (value.startsWith('docker:')) found.add(value);
+		} else if (key === 'docker') {
+			// Workflows in WDL.
+			if (/[:/]/.test(value)) found.add(value);
 		} else if (isImageKey(key) && !NO_IMAGE.test(value)) {
 			const isBare = !/[@{$<]|:[^/]*$/.test(value);
 			const registry = texts.registry && !value.startsWith(texts.registry) ? `${texts.registry}/` : '';
@@ -199,7 +209,13 @@ const collect = (node, found) => {
 /** Constants of scripts are read where the script uses them. @param {string} key */
 const isImageKey = (key) =>
 	(IMAGE_KEY.test(key) && /[a-z]/.test(key) && !/^(?:vm|boot|disk|cover|hero|background)/.test(key)) ||
-	key === 'container';
+	/^(?:container|singularity)$/.test(key);
+
+/** @param {Portal.Members[number]} member */
+const isNamedAfterImage = ([, step]) => {
+	const { name = '', image, uses, run } = textsOf(step);
+	return /^[\w-]+(?:\.[\w-]+)+\/\S+$/.test(name) && !image && !uses && !run;
+};
 
 /** Values of Helm, lines of `docker images --format json`, and dependencies of charts. @type {Portal.AddRepository} */
 const addRepository = (node, { repository, registry, name, version, ...texts }, found) => {
@@ -209,6 +225,13 @@ const addRepository = (node, { repository, registry, name, version, ...texts }, 
 	const given = isChart ? version && `:${version}` : versionOf(texts);
 	const isOpen = !given && (memberOf(node, 'tag') !== undefined || memberOf(node, 'digest') !== undefined);
 	found.add(host + repository + (isChart ? `/${name}` : '') + (given ?? ''), { isOpen });
+};
+
+/** Charts of Rancher and of Argo CD. @type {Portal.AddChart} */
+const addChart = ({ chart, version, repourl, targetrevision }, found) => {
+	if (chart?.startsWith('oci:')) found.add(chart + (version ? `:${version}` : ''));
+	else if (chart && targetrevision && repourl && !/^https?:/.test(repourl))
+		found.add(`${repourl}/${chart}:${targetrevision}`);
 };
 
 /** @param {Record<string, string | undefined>} texts */

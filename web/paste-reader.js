@@ -6,15 +6,26 @@ import { withValues } from './paste-variables.js';
 import { isOfSentence, readWords } from './paste-words.js';
 
 const PLATFORM = /^(?:linux|windows|darwin|freebsd|wasip1)\/\w+(?:\/\w+)?$/;
+/** A row of `docker images` without its header. */
+const ROW = /^(\S+)\s+(\S+)\s+(?:sha256:)?[0-9a-f]{12,13}\s.*\d\s?[kMGT]?i?B\b/;
+/** An address of a service like this one, which lacks its scheme. */
+const OWN_ADDRESS =
+	/(?<![\w/:.@-])[\w.-]+(?::\d+)?\/(?:dl|file|api\/v1\/image)?\?(?:[^\s"']{0,200}&)?(?:my)?image=/g;
+/** Attributes of Terraform: `var.image`, `docker_image.web.image_id`. */
+const ATTRIBUTE = /^(?:var|local|data|module|each|[a-z\d]+_\w+)\.\w+(?:\.\w+)*$/;
+/** The path of a short link. */
+const PATH = /^\/(?=[^\s:]+:[\w.-]+$)/;
+/** The form of this service's addresses without the host. */
+const QUERY = /^\/?(?:dl)?\?(?=(?:my)?image=\S+$)|^(?=(?:my)?image=\S+&\S+$)|^(?=myimage=\S+$)/;
 /** An architecture alone means Linux, as in engines. */
 const ARCHITECTURE = /^(?:amd64|arm64|arm|386|ppc64le|s390x|riscv64)(?:\/v\d)?$/;
 const SHORT_ID = /^(?:sha256:)?[0-9a-f]{12,64}…?$/;
 /** Placeholders that a reader of documentation replaces: `<tag>`, `$TAG`, `{{ tag }}`. */
 const OPEN = /[<${%*]|\.\.\.|…/;
 /** Longer words are neither names nor addresses, and cost time. */
-const LONG_WORD = /\S{2000,}/g;
+const LONG_WORD = /(?<!\S)\S{2000,}/g;
 /** These mean nothing, and cost time. */
-const LONG_SPACE = /[^\S\n]{500,}/g;
+const LONG_SPACE = /(?<![^\S\n])[^\S\n]{500,}/g;
 const BLANK_LINES = /\n(?:[^\S\n]*\n)+/g;
 
 /** @type {Portal.ReadPaste} */
@@ -28,11 +39,18 @@ export const readUnknown = (text, host) => readAll(text, host).unknown();
 
 /** @param {string} text @param {string} host */
 const readAll = (text, host) => {
-	const full = withValues(cleaned(text)).replace(LONG_SPACE, ' ').replace(BLANK_LINES, '\n\n');
+	const whole = cleaned(text)
+		.trim()
+		.replace(QUERY, `https://${host}/?`)
+		.replace(PATH, '')
+		.replace(OWN_ADDRESS, 'https://$&');
+	const full = withValues(whole).replace(LONG_SPACE, ' ').replace(BLANK_LINES, '\n\n');
 	const found = createFound(host);
 	readJson(full, found);
 	const short = full.replace(LONG_WORD, ' ');
-	const readers = [readFile, readTable, readYaml, readCommands, readMessage, readAddresses, readWords];
+	const readers = [
+		...[readFile, readTable, readYaml, readUpdates, readCommands, readMessage, readAddresses, readWords],
+	];
 	readers.find((read) => found.count() > 0 || read(short, found));
 	return found;
 };
@@ -41,6 +59,9 @@ const readAll = (text, host) => {
 const cleaned = (text) => {
 	const lines = text
 		.replace(/\r\n?|[\u2028\u2029]/g, '\n')
+		// Keyboards for Chinese and Japanese write wide letters, digits, and colons.
+		.replace(/[、。，；،؛؟]|(?<![\u0021-\u007e\uff10-\uff5a])：/g, (mark) => (mark === '：' ? ': ' : ', '))
+		.replace(/[\uff01-\uff5e]/g, (wide) => String.fromCharCode(wide.charCodeAt(0) - 0xfee0))
 		// biome-ignore lint/suspicious/noControlCharactersInRegex: Terminals color their output by this character.
 		.replace(/\x1b\[[\d;]*m|[\u200b-\u200f\u2060\ufeff]/g, '')
 		.replace(/[\u00a0\u2000-\u200a\u202f\u3000]/g, ' ')
@@ -67,8 +88,8 @@ const createFound = (host) => {
 	const images = new Map();
 	/** @type {Set<string>} */
 	const open = new Set();
-	/** @type {Set<string>} */
-	const maybe = new Set();
+	/** @type {Map<string, string>} */
+	const maybe = new Map();
 	/** @type {Set<string>} */
 	const platforms = new Set();
 	/** @type {Map<string, Set<string>>} */
@@ -81,9 +102,11 @@ const createFound = (host) => {
 	const plainOf = (word) =>
 		word
 			.replace(
-				/^(?:docker|oci|oras|docker-image|container|https?):\/\/|^(?:docker-daemon|containers-storage):/,
+				/^(?:docker|oci|oras|docker-image|container|registry|https?):\/\/|^(?:docker-daemon|containers-storage):/,
 				'',
 			)
+			// Scanners name the source of an image, and not all of them with slashes.
+			.replace(/^(?:docker|registry|podman):(?=[a-z][^@\s]*[/:])/, '')
 			.replace(/^<([^<>]*[:/][^<>]*)>$/, '$1')
 			.replace(/^["'`([{<*]+(?![0-9a-f:]*\])|["'`.,;:!?)}\]*\\/]+$/g, '')
 			.replace(/^([\w-]+(?:\.[\w-]+)+)#/, '$1/')
@@ -96,7 +119,7 @@ const createFound = (host) => {
 			const repository = toName(repositoryOf(plain.replace(/<>.*/, '')));
 			const name = toName(plain);
 			if (word.includes('<>')) unknown.add(word);
-			if (!repository || SHORT_ID.test(plain)) return false;
+			if (!repository || SHORT_ID.test(plain) || ATTRIBUTE.test(plain)) return false;
 			if (isOpen || OPEN.test(plain)) {
 				if (!/<>.*\//.test(plain)) open.add(`${repository}:`);
 				else return false;
@@ -110,18 +133,21 @@ const createFound = (host) => {
 		},
 		maybe(word) {
 			const name = toName(plainOf(word).replace(/[:@]?<>.*/, ''));
-			if (name && !SHORT_ID.test(name)) maybe.add(name);
+			const key = fullName(name ?? '');
+			if (name && !SHORT_ID.test(name) && !maybe.has(key)) maybe.set(key, name);
 		},
 		digestAlone() {
 			isDigest = true;
 		},
 		platform(text) {
 			const full = ARCHITECTURE.test(text) ? `linux/${text}` : text;
-			if (PLATFORM.test(full)) platforms.add(full);
+			const isPlatform = PLATFORM.test(full);
+			if (isPlatform) platforms.add(full);
+			return isPlatform;
 		},
 		nameOf(word) {
 			const name = toName(plainOf(word));
-			return name && /[a-z]/.test(repositoryOf(name)) ? name : undefined;
+			return name && /[a-z]/.test(repositoryOf(name)) && !ATTRIBUTE.test(name) ? name : undefined;
 		},
 		isOfSentence,
 		unknown: () => [...unknown],
@@ -134,7 +160,8 @@ const createFound = (host) => {
 			if (open.size > 0)
 				return { images: [], candidates: [...names, ...open], problem: 'ambiguous', ...common };
 			if (names.length > 0) return { images: names, candidates: [], ...common };
-			if (maybe.size > 0) return { images: [], candidates: [...maybe], problem: 'ambiguous', ...common };
+			if (maybe.size > 0)
+				return { images: [], candidates: [...maybe.values()], problem: 'ambiguous', ...common };
 			return { images: [], candidates: [], problem: isDigest ? 'digest' : 'unreadable' };
 		},
 	};
@@ -185,7 +212,7 @@ const readTable = (text, found) => {
 		}
 		const cell = (/** @type {string[]} */ ...names) =>
 			cells[columns.findIndex((name) => names.includes(name))];
-		const [, name, version] = /^(\S+)\s+(\S+)\s+(?:sha256:)?[0-9a-f]{12}\s/.exec(line) ?? [];
+		const [, name, version] = ROW.exec(line) ?? [];
 		const [, running] = /^[0-9a-f]{12}\s+(\S+)\s+["']/.exec(line) ?? [];
 		const images = cell('IMAGE', 'IMAGES', 'REPOSITORY', 'REF', 'MODEL_NAME') ?? running ?? name;
 		const tag = columns[0] ? cell('TAG') : version;
@@ -196,6 +223,21 @@ const readTable = (text, found) => {
 			found.add(image + (isNamed ? '' : tag.startsWith('<') ? digest : `:${tag}`));
 		}
 	}
+};
+
+/** Reads what programs say of new versions: `Bump nginx from 1.26 to 1.27`, `Update nginx Docker tag to v1.27`. @type {Portal.Read} */
+const readUpdates = (text, found) => {
+	const bump = /\bbumps?\s+\[?([^\s\]]+)(?:\]\(\S*\))?\s+from\s+\S+\s+to\s+(\S+)/gi;
+	const row = /^\s*\|\s*\[?([^\s\]|]+)[^\n]*?`([^`\n]+)`\s*(?:->|→)\s*`([^`\n]+)`/gm;
+	for (const [, name, version] of text.matchAll(bump)) found.add(`${name}:${version}`);
+	for (const [, name = '', before = '', version = ''] of text.matchAll(row)) {
+		const isDigest = /^[0-9a-f]{7,12}$/.test(version) && /^[0-9a-f]{7,12}$/.test(before);
+		found.add(isDigest ? name : `${name}:${version}`);
+	}
+	const tag = /\b(?:update|bump)\s+(?:dependency\s+(\S+)|(\S+)\s+docker\s+tag)\s+to\s+v?(\d[\w.-]*)/gi;
+	// Renovate writes a v that few tags have.
+	for (const [, dependency, name = dependency, version] of text.matchAll(tag))
+		for (const start of ['', 'v']) found.maybe(`${name}:${start}${version}`);
 };
 
 /** @type {Portal.Read} */
@@ -223,6 +265,6 @@ const readAddresses = (text, found) => {
 /** Reads what engines and scripts say of an image: `Failed to pull image "app:1"`, `IMAGE=app:1`. @type {Portal.Read} */
 const readMessage = (text, found) => {
 	const message =
-		/\bimage:?\s+["']([^"'\s]+)["']|\bimage:\s+(\S+:\w[\w.-]*)|(?:image (?:for|is up to date for)|manifest for|access denied for) (\S+)|^\s*(?:\w+\s+)?\w*IMAGE\w*\s*=\s*["']?([^\s"']+)/gim;
+		/\b(?:image:?|container)\s+["']([^"'\s]+)["']|\bimage:\s+(\S+:\w[\w.-]*)|(?:image (?:for|is up to date for)|manifest for(?! (?:linux|windows)\/)|manifest list entries:?|access denied for) (\S+)|^\s*(?:\w+\s+)?\w*IMAGE\w*\s*=\s*["']?([^\s"']+)/gim;
 	for (const [, ...names] of text.matchAll(message)) found.add(names.find(Boolean) ?? '');
 };

@@ -2,17 +2,19 @@ import { toName } from './paste.js';
 
 /** Transports of registries, by which skopeo, Helm, Apptainer, and others name images. */
 const SCHEME =
-	/^(?:docker|oci|oras|docker-image|container):\/\/|^(?:docker-daemon|containers-storage):(?!\/)/;
+	/^(?:docker|oci|oras|docker-image|container|registry):\/\/|^(?:docker-daemon|containers-storage):(?!\/)/;
+/** Before the name of an image that a machine boots. */
+const OSTREE = /^ostree-(?:unverified-|remote-\w+:)?(?:image(?:-signed)?:)?(?:registry:|docker:\/\/)/;
 const IMAGE_FLAG = /^--(?:[a-z-]+-)?image$/;
 /** Maximum number of programs in a command whose arguments are read. Each reads all words after its name. */
 const PROGRAMS_MAX = 20;
 /** Options without a value, of all programs. */
 const SWITCH =
-	/^--(?:rm|rmi|detach|interactive|tty|init|privileged|read-only|publish-all|no-[a-z-]+|oom-kill-disable|sig-proxy|disable-content-trust|quiet|help|replace|tls-verify|env-host|http-proxy|passwd|rootfs|all|all-[a-z]+|net-host|plain-http|local|skip-[a-z-]+|insecure|debug|verbose|recursive|keep-[a-z-]+|ignore-unfixed|force|push|load|now|digests|full-ref|list|tls|raw)$/;
+	/^--(?:rm|rmi|detach|interactive|tty|init|privileged|read-only|publish-all|no-[a-z-]+|oom-kill-disable|sig-proxy|disable-content-trust|quiet|help|replace|tls-verify|env-host|http-proxy|passwd|rootfs|all|all-[a-z]+|net-host|plain-http|local|skip-[a-z-]+|insecure|debug|verbose|recursive|keep-[a-z-]+|ignore-unfixed|force|push|load|now|digests|full-ref|list|tls|raw|digest-tags|referrers|include-external|fast)$/;
 /** Letters of options without a value; `run` and `create` have other ones. */
 const LETTERS = { run: 'd i P q T t', other: 'a D d f i q r T t v y' };
 const NOUN =
-	/^(?:containers?|images?|i|c|manifest|buildx|imagetools|model|plugin|service|scout|trust|artifact|repo|tag|index|blob|cache|load|builder|node)$/;
+	/^(?:containers?|images?|i|c|manifest|buildx|imagetools|model|plugin|service|scout|trust|artifact|repo|tag|index|blob|cache|load|builder|node|edit)$/;
 
 /** @type {Record<string, string>} */
 const ENGINE = {
@@ -96,6 +98,8 @@ const PROGRAMS = {
 	k3d: { import: 'all' },
 	minikube: { load: 'all', pull: 'all', add: 'all' },
 	kubectl: { set: 'pairs' },
+	kustomize: { set: 'pairs' },
+	bootc: { switch: 'first' },
 	oc: { set: 'pairs', 'new-app': 'first', info: 'first' },
 	dockerproxy: { save: 'all', ls: 'first', cat: 'first' },
 	cosign: {
@@ -115,7 +119,7 @@ const PROGRAMS = {
 
 /** Programs whose commands name images by a scheme only, or by names of their own. */
 const OTHERS =
-	/^(?:helm|apptainer|singularity|enroot|srun|docker-compose|k3s|microk8s|git|curl|wget|npm|pip)$/;
+	/^(?:helm|apptainer|singularity|enroot|srun|docker-compose|k3s|microk8s|git|curl|wget|npm|pip|skaffold|incus|lxc)$/;
 
 /** @param {string} word */
 export const isProgram = (word) => PROGRAMS[word] !== undefined || OTHERS.test(word);
@@ -151,11 +155,13 @@ export const readCommand = (words, found) => {
 	for (const value of valuesOf(/^--platform$|^-p$/)) found.platform(value);
 	for (const value of valuesOf(/^--(?:override-)?arch$/)) found.platform(`linux/${value}`);
 
-	const named = words.flatMap(
-		(word) =>
+	const named = words.flatMap((written) => {
+		const word = written.replace(OSTREE, 'docker://');
+		return (
 			/(?:^|=)((?:docker|oci|oras|docker-image|container):\/\/.+)/.exec(word)?.[1] ??
-			(SCHEME.test(word) ? word : []),
-	);
+			(SCHEME.test(word) ? word : [])
+		);
+	});
 	if (named.length > 0) {
 		if (words.includes('helm') && words.includes('push')) return false;
 		const [version = ''] = valuesOf(/^--version$/);
@@ -166,6 +172,7 @@ export const readCommand = (words, found) => {
 			found.add(image + (version && !isRange ? `:${version.replace('+', '_')}` : ''), { isOpen: isRange });
 		return true;
 	}
+	if (readSettings(valuesOf(/^--set(?:-string)?$/), found)) return true;
 	const flagged = valuesOf(IMAGE_FLAG);
 	for (const image of flagged) found.add(image);
 	if (flagged.length > 0) return true;
@@ -186,6 +193,22 @@ export const readCommand = (words, found) => {
 			readArguments(commands, words.slice(at + 1), found)
 		);
 	});
+};
+
+/** Reads settings of Helm: `image.repository=nginx,image.tag=1.27`. @type {Portal.ReadCommand} */
+const readSettings = (lists, found) => {
+	const pairs = lists.flatMap((list) => list.split(','));
+	const values = Object.fromEntries(pairs.map((pair) => [pair.split('=')[0], pair.replace(/^[^=]*=/, '')]));
+	let isRead = false;
+	for (const [key, value] of Object.entries(values)) {
+		const [, start, name] = /^(.*\.|)(repository|image)$/.exec(key) ?? [];
+		if (!name || !value) continue;
+		const { [`${start}registry`]: registry, [`${start}tag`]: tag, [`${start}digest`]: digest } = values;
+		const version = (tag ? `:${tag}` : '') + (digest ? `@${digest}` : '');
+		const isOpen = name === 'repository' && !version;
+		isRead = found.add((registry ? `${registry}/` : '') + value + version, { isOpen }) || isRead;
+	}
+	return isRead;
 };
 
 /** @type {Portal.ReadArguments} */
@@ -210,7 +233,7 @@ const readArguments = (commands, words, found) => {
 	const before = found.count();
 	if (how === 'pairs') {
 		if (rest[0] !== 'image') return false;
-		for (const word of rest) if (/^[\w*.-]+=/.test(word)) found.add(word.replace(/^[^=]*=/, ''));
+		for (const word of rest) if (/^[\w*./-]+=|:/.test(word)) found.add(word.replace(/^[^=]*=/, ''));
 	} else if (how === 'build') {
 		for (const [index, word] of rest.entries())
 			if (/^(?:-t|--tag)$/.test(word)) found.maybe(rest[index + 1] ?? '');

@@ -8,7 +8,7 @@ const REGISTRY =
 const FILE = /\.(?:ya?ml|json|html?|php|md|txt|sh|git|zip|tar|t?gz|iso|whl|deb|rpm)$/;
 /** Addresses that are web pages, not repositories. */
 const ONLY_PAGES =
-	/^(?:www\.|console\.|catalog\.|gallery\.|docs\.|hub\.docker|store\.docker|git(?:hub|lab)\.com|images\.chainguard|artifacthub|mcr\.microsoft\.com\/(?:[a-z-]+\/)?catalog|quay\.io\/(?:organization|user|search|repository|plans|tutorial|api)\b)/;
+	/^(?:registry\.(?:terraform\.io|npmjs\.org)|[^/]+\/harbor\/(?:projects|sign-in)|www\.|console\.|catalog\.|gallery\.|docs\.|hub\.docker|store\.docker|git(?:hub|lab)\.com|images\.chainguard|artifacthub|mcr\.microsoft\.com\/(?:[a-z-]+\/)?catalog|quay\.io\/(?:organization|user|search|repository|plans|tutorial|api)\b)/;
 
 /**
  * Pages that name one image: the host and the path of the page, and the name.
@@ -61,6 +61,10 @@ const PAGES = [
 	[/^docs\.linuxserver\.io\/images\/docker-([^/]+)/, 'lscr.io/linuxserver/$1'],
 	[/^www\.docker\.elastic\.co\/r\/(.+)/, 'docker.elastic.co/$1'],
 	[/^container-registry\.oracle\.com\/ords\/ocr\/ba\/(.+)/, 'container-registry.oracle.com/$1'],
+	[
+		/^([^/]+\.jfrog\.io)\/ui\/(?:native|repos\/tree\/\w+)\/(.+\/.+?)\/([^/]+)(?:\/manifest\.json)?$/,
+		'$1/$2:$3',
+	],
 	[/^([^/]+)\/v2\/(.+?)\/(?:blobs|tags|referrers|manifests(?:\/([^/]+))?)(?:\/|$)/, '$1/$2:$3'],
 	// Gitea and Forgejo.
 	[/^([^/]+)\/([^/]+)\/-\/packages\/container\/(.+)\/([^/]+)$/, '$1/$2/$3:$4'],
@@ -91,7 +95,7 @@ export const readAddress = (text) => {
 	const { host, pathname, searchParams } = new URL(address);
 	const asked = [
 		...searchParams.getAll('myimage'),
-		...(pathname === '/' ? searchParams.getAll('image') : []),
+		...(pathname === '/' ? [...searchParams.getAll('image'), ...searchParams.getAll('repo')] : []),
 	];
 	if (asked.length > 0) return { names: asked, platform: searchParams.get('platform') ?? '' };
 

@@ -1,8 +1,9 @@
-import { repositoryOf, toName } from './paste.js';
+import { fullName, repositoryOf, toName } from './paste.js';
 import { isProgram } from './paste-shell.js';
 import { ADDRESS } from './paste-urls.js';
 
 const DIGEST = /^(?:sha256:)?[0-9a-f]{64}$/;
+const FULL_PLATFORM = /^(?:(?:linux|windows)\/\w+(?:\/\w+)?|amd64|arm64)$/;
 const VERSION = /^v?\d[\w.-]*$/;
 const FILE =
 	/\.(?:png|jpe?g|gif|svg|webp|ico|txt|md|pdf|html?|zip|tar|tgz|gz|xz|sif|ya?ml|json|toml|sh|py|js|ts|exe|deb|rpm)$/;
@@ -13,6 +14,7 @@ const CANDIDATES_MAX = 5;
 /** Words that mark a sentence, in the languages of the page that use Latin letters. */
 const SENTENCE = new Set(
 	[
+		'baixar besoin bitte brauche con danke das e et ich imagem je la laden lade le mit obrigado preciso scaricare und',
 		'a all also an and any are as at be but by can command computer con container could database de',
 		'deploy descargar desde do docker-image does download el en errors example fetch file find for from get give has have',
 		'hello help hey hi how i image imagen images in install instead into is it la laptop las latest like',
@@ -24,18 +26,29 @@ const SENTENCE = new Set(
 
 /** Reads a list of names, or the names in a sentence. @type {Portal.Read} */
 export const readWords = (text, found) => {
-	const words = joinVersions(
-		text
-			.replace(ADDRESS, ' ')
-			.replace(/^\s*(?:\d+[.)]|[-*•$#>])\s/gm, '')
-			.split(/[\s,;|"'`()]+/)
-			.filter((word) => /[\w\u0080-\uffff]/.test(word)),
-	);
+	const lines = text
+		.replace(ADDRESS, ' ')
+		// Texts in these scripts have no spaces.
+		.replace(/[\u3040-\u30ff\u3400-\u9fff]+/g, ' $& ')
+		.replace(/(?<![\w.])[a-z_]\w*(?:\.\w+)+\(/gi, ' ')
+		.replace(/(?<=\S[^\S\n]+)#\s.*$/gm, '');
+	// In a list, such lines are comments rather than commands.
+	const commented = /^\s*[^#\s]/m.test(lines) ? lines.replace(/^\s*#.*$/gm, '') : lines;
+	const plain = commented
+		.replace(/^\s*(?:\d+[.)]|[-*•$#>])\s/gm, '')
+		// The label of a list.
+		.replace(/^\s*[^\s:[]+:\s+(?!v?\d)(?=[^[\n]*,)/, '');
+	const all = wordsOf(plain);
+	const isPlatform = (/** @type {string} */ word) => FULL_PLATFORM.test(word) && found.platform(word);
+	const words = joinVersions(all[1] ? all.filter((word) => !isPlatform(word)) : all);
 	if (words.some((word) => DIGEST.test(word))) found.digestAlone();
 	const names = words.flatMap((word) => found.nameOf(word) ?? []);
 	const isCommand = words.length > 1 && isProgram(words[0] ?? '');
-	const certain = [...new Set(names.filter(isCertain))];
-	const isProse = words.length - certain.length > PLAIN_MAX && !/[\n,;]/.test(text.trim());
+	const certain = [...new Map(names.filter(isCertain).map((name) => [fullName(name), name])).values()];
+	const pieces = plain.trim().split(/[\n,;|]+/);
+	const isProse = pieces[1]
+		? pieces.some((piece) => joinVersions(wordsOf(piece))[1])
+		: words.length - certain.length > PLAIN_MAX || (words[2] && /[.!?]\s*$/.test(plain));
 	const isList =
 		names.length === words.length &&
 		!(words[1] && (isProse || /[{}=]/.test(text) || words.some(isOfSentence)));
@@ -46,7 +59,8 @@ export const readWords = (text, found) => {
 	const possible = names.filter((name) => !isOfSentence(name) && !FILE.test(name));
 	if (certain.length === 1 && !isCommand) found.add(certain[0] ?? '');
 	else if (certain[0]) for (const name of certain) found.maybe(name);
-	else if (!isCommand && possible.length <= CANDIDATES_MAX) for (const name of possible) found.maybe(name);
+	else if (!isCommand && !/[{}=]/.test(text) && possible.length <= CANDIDATES_MAX)
+		for (const name of possible) found.maybe(name);
 };
 
 /** Tells whether a name can't be a word: it has a tag, a digest, or a registry. @param {string} name */
@@ -54,6 +68,9 @@ const isCertain = (name) =>
 	/^[^/]+\.[^/]+\/|@|:[^/]*$/.test(name) &&
 	!FILE.test(name) &&
 	!/^[^/]*\.[^/]*:\d+$|^localhost:\d+$/.test(name);
+
+/** @param {string} text */
+const wordsOf = (text) => text.split(/[\s,;|"'`()]+/).filter((word) => /[\w\u0080-\uffff]/.test(word));
 
 /** Appends versions and digests to the names before them: `nginx 1.27`. @param {string[]} words */
 const joinVersions = (words) => {
@@ -66,7 +83,7 @@ const joinVersions = (words) => {
 		if (canJoin && DIGEST.test(word)) joined.push(`${joined.pop()}@sha256:${word.slice(-64)}`);
 		else if (canJoin && VERSION.test(word) && repositoryOf(name) === name)
 			joined.push(`${joined.pop()?.replace(/:$/, '')}:${word}`);
-		else if (!(joined[0] && /^(?:tag|version|:)$/i.test(word))) joined.push(word);
+		else if (!(joined[0] && /^(?:(?:tag|version)[:=]?|:)$/i.test(word))) joined.push(word);
 	}
 	return joined;
 };

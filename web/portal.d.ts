@@ -162,8 +162,8 @@ declare global {
 			maybe(word: string): void;
 			/** Notes a digest without a repository. */
 			digestAlone(): void;
-			/** Notes the platform of an image. */
-			platform(text: string): void;
+			/** Notes the platform of an image. Returns false if the text is not a platform. */
+			platform(text: string): boolean;
 			/** Returns the name in a word, without punctuation; undefined if it is not one. */
 			nameOf(word: string): string | undefined;
 			/** Tells whether a word marks a sentence. */
@@ -186,6 +186,7 @@ declare global {
 		type Node = string | Members;
 		type Members = [key: string, value: Node][];
 		type AddRepository = (node: Members, texts: Record<string, string | undefined>, found: Found) => void;
+		type AddChart = (texts: Record<string, string | undefined>, found: Found) => void;
 		type AddList = (list: Members, found: Found) => void;
 		/** Returns the images that a web page names, or may belong to. */
 		type ReadAddress = (address: string) => { names?: string[]; candidates?: string[]; platform?: string };

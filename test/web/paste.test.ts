@@ -42,6 +42,8 @@ suite('pasted texts', () => {
     ['tags of web pages', `image: alpine\nother: ${'<b>'.repeat(200_000)}text "`],
     ['nested lists', `image: alpine\n${'- '.repeat(20_000)}text`],
     ['variables that contain themselves', `FROM alpine\n${'A=$A$A;'.repeat(20_000)}`],
+    ['addresses in one word', `image: alpine\nother: ${'a/?'.repeat(200_000)}`],
+    ['words of many parts', `image: alpine\nother: ${`${'a_a.'.repeat(400)} `.repeat(500)}`],
     ['an alias with the name of a method', 'image: alpine\nother: *constructor'],
   ] as const) {
     test(`a text with ${what} names its image, within the time and the memory of a browser`, async () => {

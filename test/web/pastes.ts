@@ -775,8 +775,98 @@ const MORE: Row[] = [
   ['\u00a0nginx:1.27\u00a0', 'nginx:1.27'],
 ];
 
+/** Pastes from build systems, terminals, and messages that the reader once misread. */
+const UNUSUAL: Row[] = [
+  [
+    'resource "docker_image" "web" {\n  name = "grafana/grafana:11.3.0"\n}\n\nresource "docker_container" "web" {\n  image = docker_image.web.image_id\n  name  = "web"\n}',
+    'grafana/grafana:11.3.0',
+  ],
+  [
+    'resource "docker_image" "a" {\n  name = "nginx:1.27"\n}\nresource "docker_image" "b" {\n  name = "redis:7"\n}',
+    ['nginx:1.27', 'redis:7'],
+  ],
+  [
+    '{\n\t"name": "Go",\n\t// Or build one\n\t"image": "mcr.microsoft.com/devcontainers/go:1-1.23",\n\t"features": {\n\t\t"ghcr.io/devcontainers/features/docker-in-docker:2": {}\n\t}\n}',
+    'mcr.microsoft.com/devcontainers/go:1-1.23',
+  ],
+  [
+    'helm upgrade web ./chart --set image.repository=ghcr.io/org/web --set-string image.tag=1.4.0',
+    'ghcr.io/org/web:1.4.0',
+  ],
+  [
+    'helm install web repo/web --set web.image.registry=ghcr.io,web.image.repository=org/web,web.image.tag=1.4.0,replicas=2',
+    'ghcr.io/org/web:1.4.0',
+  ],
+  ['helm upgrade web ./chart --set=image=ghcr.io/org/web:1.4.0', 'ghcr.io/org/web:1.4.0'],
+  ['kustomize edit set image app=ghcr.io/org/app:v2', 'ghcr.io/org/app:v2'],
+  ['kustomize edit set image ghcr.io/org/app:v2', 'ghcr.io/org/app:v2'],
+  ['Bump nginx from 1.27.1 to 1.27.2', 'nginx:1.27.2'],
+  ['Bumps [library/node](https://example.org/a) from 22.9.0 to 22.10.0.', 'library/node:22.10.0'],
+  [
+    '| Package | Update | Change |\n|---|---|---|\n| postgres | major | `16-alpine` -> `17-alpine` |\n| [ghcr.io/org/app](https://github.com/org/app) | patch | `v1.2.3` → `v1.2.4` |\n| redis | digest | `1a2b3c4` → `5d6e7f8` |',
+    ['postgres:17-alpine', 'ghcr.io/org/app:v1.2.4', 'redis'],
+  ],
+  [
+    'Trying to pull docker.io/library/hello-world:latest...\nGetting image source signatures\nCopying blob c1ec31eb5944 done\nCopying config d2c94e258dcb done',
+    'docker.io/library/hello-world:latest',
+  ],
+  [
+    'ERROR: failed to solve: python:3.99: failed to resolve source metadata for docker.io/library/python:3.99: not found',
+    'docker.io/library/python:3.99',
+  ],
+  ['docker: no matching manifest for linux/arm64/v8 in the manifest list entries: nginx:1.27', 'nginx:1.27'],
+  ['registry.k8s.io/pause   3.9   e6f1816883972   322kB', 'registry.k8s.io/pause:3.9'],
+  ['    image: quay.io/org/app:1 # {"$imagepolicy": "flux-system:app"}', 'quay.io/org/app:1'],
+  [
+    'steps:\n- name: "gcr.io/cloud-builders/docker"\n  args: ["build", "."]\n- name: gcr.io/cloud-builders/gcloud',
+    ['gcr.io/cloud-builders/docker', 'gcr.io/cloud-builders/gcloud'],
+  ],
+  [
+    'steps:\n- name: docs.example.org/a\n  run: make\n- name: test\n  uses: docker://alpine:3.20',
+    'alpine:3.20',
+  ],
+  ['[Container]\nImage=web.image\n\n[Image]\nImage=quay.io/org/web:1', 'quay.io/org/web:1'],
+  ['kind: HelmChart\nspec:\n  chart: oci://ghcr.io/org/app\n  version: 1.2.3', 'ghcr.io/org/app:1.2.3'],
+  [
+    'source:\n  chart: app\n  repoURL: ghcr.io/org/charts\n  targetRevision: 1.2.3',
+    'ghcr.io/org/charts/app:1.2.3',
+  ],
+  ["container 'biocontainers/bwa:v0.7.17_cv1'", 'biocontainers/bwa:v0.7.17_cv1'],
+  ['runtime {\n  docker: "broadinstitute/gatk:4.6.0.0"\n  memory: "4 GB"\n}', 'broadinstitute/gatk:4.6.0.0'],
+  ['hints:\n  DockerRequirement:\n    dockerPull: quay.io/org/bwa:0.7.17', 'quay.io/org/bwa:0.7.17'],
+  ['client.images.pull("alpine", tag="3.20")', 'alpine:3.20'],
+  ['grype registry:ghcr.io/org/app:1', 'ghcr.io/org/app:1'],
+  ['syft docker:nginx:1.27', 'nginx:1.27'],
+  ['docker scout quickview registry://nginx:1.27', 'nginx:1.27'],
+  ['regctl image copy --digest-tags ghcr.io/org/a:1 registry.lan/a:1', 'ghcr.io/org/a:1'],
+  ['sudo bootc switch quay.io/fedora/fedora-bootc:41', 'quay.io/fedora/fedora-bootc:41'],
+  [
+    'rpm-ostree rebase ostree-image-signed:docker://ghcr.io/ublue-os/bluefin:stable',
+    'ghcr.io/ublue-os/bluefin:stable',
+  ],
+  ['rpm-ostree rebase ostree-unverified-registry:quay.io/org/os:41', 'quay.io/org/os:41'],
+  ['nginx:1.27 linux/arm64', 'nginx:1.27', 'linux/arm64'],
+  ['redis:7 on arm64', 'redis:7', 'linux/arm64'],
+  ['# images\nnginx:1.27 # web\n# old: redis:6\nredis:7 # cache', ['nginx:1.27', 'redis:7']],
+  ['Bitte ghcr.io/org/app:1.2 herunterladen, danke.', 'ghcr.io/org/app:1.2'],
+  ['Bitte postgres:16 laden', 'postgres:16'],
+  ['Merci de télécharger postgres:16-alpine.', 'postgres:16-alpine'],
+  ['需要redis:7.4镜像', 'redis:7.4'],
+  ['イメージはredis:7.4です。', 'redis:7.4'],
+  ['nginx：１．２７', 'nginx:1.27'],
+  ['docker pull nginx:1.27，谢谢', 'nginx:1.27'],
+  ['ایمیج redis:7.4، لطفاً', 'redis:7.4'],
+  [`${HOST}/dl?myimage=nginx:1.27&platform=linux/arm64`, 'nginx:1.27', 'linux/arm64'],
+  ['/dl?myimage=nginx:1.27', 'nginx:1.27'],
+  ['?image=nginx:1.27&image=redis:7', ['nginx:1.27', 'redis:7']],
+  ['myimage=nginx:1.27&platform=linux/arm64', 'nginx:1.27', 'linux/arm64'],
+  ['/python:3.12-slim', 'python:3.12-slim'],
+  ['https://explore.ggcr.dev/?repo=gcr.io/distroless/static', 'gcr.io/distroless/static'],
+  ['https://org.jfrog.io/ui/native/docker-local/app/1.0', 'org.jfrog.io/docker-local/app:1.0'],
+];
+
 /** Pastes that have one meaning. */
-export const PASTES: readonly Paste[] = [NAMES, COMMANDS, ADDRESSES, FILES, TABLES, MESSAGES, MORE]
+export const PASTES: readonly Paste[] = [NAMES, COMMANDS, ADDRESSES, FILES, TABLES, MESSAGES, MORE, UNUSUAL]
   .flat()
   .filter(([, images]) => images.length > 0)
   .map(([text, images, platform]) => ({ text, images: [images].flat(), platform }));
@@ -816,6 +906,9 @@ export const QUESTIONS: readonly (readonly [text: string, candidates: readonly s
   ],
   ['ARG NODE_VERSION\nFROM node:${NODE_VERSION}-alpine', ['node:']],
   ['нужен образ nginx', ['nginx']],
+  ['Update postgres Docker tag to v17', ['postgres:17', 'postgres:v17']],
+  ['镜像：nginx:1.27、redis:7', ['nginx:1.27', 'redis:7']],
+  ['helm upgrade web ./chart --set image.repository=ghcr.io/org/web', ['ghcr.io/org/web:']],
 ];
 
 /** Texts that name no image, and must not be mistaken for one. */
@@ -855,4 +948,9 @@ export const NO_IMAGES = [
   'docker load -i app.tar',
   'kubectl apply -f https://k8s.io/examples/pods/simple-pod.yaml',
   'https://quay.io/organization/org',
+  'https://registry.terraform.io/providers/kreuzwerker/docker/latest/docs',
+  'https://harbor.example.org/harbor/projects/3/repositories/app/artifacts-tab',
+  'module "web" {\n  image = var.image\n}',
+  'helm install web repo/web --set image.tag=1.4.0',
+  'skaffold run --default-repo=ghcr.io/org',
 ];
