@@ -35,16 +35,15 @@ export async function limitRequests(
   { rates, list }: Pick<Limits, 'rates' | 'list'>,
 ): Promise<CountRequest> {
   await app.register(rateLimit, { global: false, store: storeOf(rates, app.log) });
-  const limiters = {
-    requests: rates.requests && createLimiter(app, rates.requests),
-    pages: rates.pages && createLimiter(app, rates.pages),
-  } satisfies Record<RateName, CountRequest | undefined>;
+  const limiters = new Map(
+    Object.entries(rates).map(([name, rate]) => [name, rate && createLimiter(app, rate)]),
+  );
   const policies = list.map((limit) => limit.policyHeader()).join(', ');
   const counted = new WeakMap<FastifyRequest, RateName>();
   const count = async (name: RateName, request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     if (counted.get(request) === name) return;
     counted.set(request, name);
-    await limiters[name]?.(request, reply);
+    await limiters.get(name)?.(request, reply);
   };
   const goOn = createRounds();
   app.addHook('onRequest', (request, reply, done) => {
