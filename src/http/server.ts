@@ -16,6 +16,7 @@ import { type FileOptions, fileRoutes } from './download/file-route.ts';
 import { statusRoutes } from './download/progress-route.ts';
 import { type DownloadOptions, downloadRoutes } from './download/route.ts';
 import { type HealthOptions, healthRoutes } from './health.ts';
+import { compileSchemasLazily } from './lazy-schemas.ts';
 import { answerClientErrors } from './listener/client-error.ts';
 import { type ConnectionLimits, limitConnections } from './listener/connections.ts';
 import { closeGracefully } from './listener/graceful-close.ts';
@@ -129,12 +130,10 @@ export async function createServer({
       request.raw.url?.startsWith('/v2/')
         ? sendRegistryError(reply, catalogued(error))
         : answerError(error, request, reply),
-    // Unknown parameters are refused, not removed, because a request is never partly ignored. Don't validate the schemas
-    // themselves: Ajv would compile the schema of schemas, which takes a sixth of the startup time and 3 MB.
-    ajv: { customOptions: { removeAdditional: false, validateSchema: false } },
     // Never a number of hops, because a client that bypasses the proxy could claim any address.
     trustProxy: trustProxy.length > 0 && trustProxy.map(({ cidr }) => cidr),
   });
+  compileSchemasLazily(app);
   clientErrors.watch(app.server);
   limitConnections(app.server, connections, logger);
   closeGracefully(app, drain);
