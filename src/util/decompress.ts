@@ -1,10 +1,19 @@
-import { pipeline, Readable } from 'node:stream';
+import { Buffer } from 'node:buffer';
+import { type Readable, Writable } from 'node:stream';
 import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
+import { send } from './streams.ts';
 import { createZstdFrames } from './zstd-frames.ts';
 
 /** Compressed data that is damaged, cut off, or needs too much memory. */
 export class DamagedData extends Error {
   override readonly name = 'DamagedData';
+}
+
+export interface DecompressOptions {
+  /** Bytes of an output chunk; adapted to the number of readers if absent. */
+  readonly chunkSize?: number;
+  /** Sees each chunk before it is decompressed. An error ends the decompression. */
+  readonly inspect?: (packed: Uint8Array) => void;
 }
 
 /**
@@ -19,6 +28,10 @@ let readers = 0;
 /** The base-2 logarithm of the largest zstd window: 128 MiB, the limit of the zstd command as well. */
 const WINDOW_LOG_MAX = 27;
 const ZSTD_MAGIC = [0x28b52ffd, 0x184d2a50] as const;
+const GZIP_MAGIC = 0x1f8b;
+/** Bytes that decide how the data is compressed. */
+const HEAD = 4;
+const EMPTY = Buffer.alloc(0);
 
 /**
  * Decompresses gzip with any number of members, and zstd with any number of frames. Other data passes unchanged. The
@@ -28,23 +41,21 @@ const ZSTD_MAGIC = [0x28b52ffd, 0x184d2a50] as const;
  */
 export async function* decompress(
   source: Readable,
-  chunkSize = fairChunk(),
+  { chunkSize = fairChunk(), inspect }: DecompressOptions = {},
 ): AsyncGenerator<Buffer, void, undefined> {
+  if (source.destroyed) throw source.errored ?? new Error('The stream was closed.');
   readers += 1;
-  const input = source.iterator({ destroyOnReturn: true });
-  let head: Buffer = Buffer.alloc(0);
+  const unpacker = new Unpacker(chunkSize);
+  // Sent to a sink, a file reuses one buffer for all packed bytes. Read as a stream, it would allocate each chunk.
+  send(source, unpacker, inspect).then(
+    () => unpacker.end(),
+    (error: Error) => unpacker.fail(error),
+  );
   try {
-    while (head.length < 4) {
-      const { done, value } = await input.next();
-      if (done) break;
-      head = head.length === 0 ? value : Buffer.concat([head, value]);
-    }
-    const chunks = withHead(head, input);
-    if (head.length >= 2 && head.readUInt16BE(0) === 0x1f8b) yield* gunzip(chunks, chunkSize);
-    else if (isZstd(head)) yield* unzstd(chunks, chunkSize);
-    else yield* chunks;
+    yield* unpacker.chunks();
   } finally {
     readers -= 1;
+    unpacker.destroy();
     source.destroy();
   }
 }
@@ -55,65 +66,145 @@ export function fairChunk(): number {
   return 2 ** Math.floor(Math.log2(size));
 }
 
-function isZstd(head: Buffer): boolean {
-  if (head.length < 4) return false;
-  return head.readUInt32BE(0) === ZSTD_MAGIC[0] || (head.readUInt32LE(0) & ~0xf) >>> 0 === ZSTD_MAGIC[1];
-}
+type Decompressor = ReturnType<typeof createGunzip> | ReturnType<typeof createZstdDecompress>;
 
-async function* withHead(
-  head: Buffer,
-  rest: AsyncIterator<Buffer, unknown>,
-): AsyncGenerator<Buffer, void, undefined> {
-  if (head.length > 0) yield head;
-  for (;;) {
-    const { done, value } = await rest.next();
-    if (done) return;
-    yield value as Buffer;
+/** Bytes that need no decompression, or the decompressor of the next ones. */
+type Part = Buffer | Decompressor;
+
+/** Takes packed bytes, each until they are decompressed, and lists the unpacked chunks. */
+class Unpacker extends Writable {
+  readonly #chunkSize: number;
+  readonly #parts = createHandover<Part>();
+  readonly #frames = createZstdFrames();
+  #head = EMPTY;
+  #format: Format | undefined;
+  #decompressor: Decompressor | undefined;
+  /** Settled when the reader has all chunks of the decompressor. */
+  #isRead: Promise<void> = Promise.resolve();
+  /** The failure of the source, which counts more than its effect on the decompressor. */
+  #cause: Error | undefined;
+
+  constructor(chunkSize: number) {
+    // One chunk at a time, so that a paused reader pauses the source.
+    super({ highWaterMark: 1 });
+    this.#chunkSize = chunkSize;
+    // The reader gets all errors. An unhandled event would end the process.
+    this.on('error', (error) => this.#parts.fail(error));
   }
-}
 
-async function* gunzip(chunks: AsyncGenerator<Buffer>, chunkSize: number): AsyncGenerator<Buffer, void> {
-  yield* through(chunks, createGunzip(bufferingOf(chunkSize)), chunkSize);
-}
+  async *chunks(): AsyncGenerator<Buffer, void, undefined> {
+    try {
+      for await (const part of this.#parts) {
+        if (part instanceof Buffer) {
+          yield part;
+          continue;
+        }
+        for await (const chunk of part as AsyncIterable<Buffer>) {
+          yield chunk;
+          free(chunk, this.#chunkSize);
+        }
+      }
+    } catch (error) {
+      if (this.#cause !== undefined) throw this.#cause;
+      if (error instanceof DamagedData) throw error;
+      throw new DamagedData((error as Error).message, { cause: error });
+    }
+  }
 
-async function* unzstd(chunks: AsyncGenerator<Buffer>, chunkSize: number): AsyncGenerator<Buffer, void> {
-  const frames = createZstdFrames();
-  let rest: Buffer = Buffer.alloc(0);
-  let isOver = false;
-  const more = async (): Promise<void> => {
-    const { done, value } = await chunks.next();
-    if (done) isOver = true;
-    else rest = value;
-  };
-  const frame = async function* (): AsyncGenerator<Buffer, void> {
-    do {
-      if (rest.length === 0) await more();
-      if (isOver) throw new DamagedData('the zstd data is cut off');
-      const length = pushed(frames, rest);
+  fail(cause: Error): void {
+    this.#cause ??= cause;
+    this.destroy(cause);
+  }
+
+  override _write(chunk: Buffer, _: string, callback: (error?: Error | null) => void): void {
+    this.#take(chunk).then(() => callback(), callback);
+  }
+
+  override _final(callback: (error?: Error | null) => void): void {
+    this.#finish().then(() => callback(), callback);
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    this.#decompressor?.destroy(error ?? undefined);
+    callback(error);
+  }
+
+  async #take(chunk: Buffer): Promise<void> {
+    if (this.#format !== undefined) return this.#decode(this.#format, chunk);
+    this.#head = Buffer.concat([this.#head, chunk]);
+    if (this.#head.length < HEAD) return;
+    return this.#decodeHead();
+  }
+
+  async #decodeHead(): Promise<void> {
+    const head = this.#head;
+    this.#head = EMPTY;
+    this.#format = formatOf(head);
+    await this.#decode(this.#format, head);
+  }
+
+  async #finish(): Promise<void> {
+    if (this.#format === undefined && this.#head.length > 0) await this.#decodeHead();
+    if (this.#format === 'zstd' && (this.#head.length > 0 || this.#frames.state === 'within'))
+      throw new DamagedData('the zstd data is cut off');
+    this.#decompressor?.end();
+    await this.#isRead;
+    this.#parts.end();
+  }
+
+  async #decode(format: Format, bytes: Buffer): Promise<void> {
+    if (format === 'zstd') await this.#decodeFrames(bytes);
+    else if (format === 'gzip') await this.#pass(bytes, () => createGunzip(bufferingOf(this.#chunkSize)));
+    else await this.#parts.give(bytes);
+  }
+
+  async #decodeFrames(bytes: Buffer): Promise<void> {
+    for (let rest = bytes; rest.length > 0; ) {
+      if (this.#frames.state !== 'within') {
+        // A skippable frame shows itself by its first bytes, which may be divided among chunks.
+        if (this.#head.length > 0) rest = Buffer.concat([this.#head, rest]);
+        this.#head = rest.length < HEAD ? Buffer.from(rest) : EMPTY;
+        if (rest.length < HEAD) return;
+        if (!isZstd(rest)) throw new DamagedData('other data follows the zstd data');
+      }
+      const length = pushed(this.#frames, rest);
       const own = rest.subarray(0, length);
       rest = rest.subarray(length);
-      yield own;
-    } while (frames.state !== 'end');
-  };
-  for (;;) {
-    while (rest.length === 0 && !isOver) await more();
-    if (isOver) return;
-    // A skippable frame shows itself by its first bytes, which may be divided among chunks.
-    while (rest.length < 4) {
-      const before = rest;
-      rest = Buffer.alloc(0);
-      await more();
-      if (isOver) throw new DamagedData('the zstd data is cut off');
-      rest = Buffer.concat([before, rest]);
-    }
-    if (!isZstd(rest)) throw new DamagedData('other data follows the zstd data');
-    if ((rest.readUInt32LE(0) & ~0xf) >>> 0 === ZSTD_MAGIC[1]) {
-      for await (const _ of frame());
-    } else {
       const params = { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MAX };
-      yield* through(frame(), createZstdDecompress({ ...bufferingOf(chunkSize), params }), chunkSize);
+      if (!this.#frames.isSkippable)
+        await this.#pass(own, () => createZstdDecompress({ ...bufferingOf(this.#chunkSize), params }));
+      if (this.#frames.state !== 'end') continue;
+      this.#decompressor?.end();
+      this.#decompressor = undefined;
+      // Without this wait, a decompressor for each of many short frames would wait for the reader.
+      await this.#isRead;
     }
   }
+
+  /** Resolves when the decompressor has used the bytes. */
+  #pass(bytes: Buffer, create: () => Decompressor): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    if (this.#decompressor === undefined) {
+      this.#decompressor = create();
+      // The reader gets its errors, too.
+      this.#decompressor.on('error', () => {});
+      this.#isRead = this.#parts.give(this.#decompressor);
+    }
+    this.#decompressor.write(bytes, (error) => (error ? reject(error) : resolve()));
+    return promise;
+  }
+}
+
+type Format = 'gzip' | 'zstd' | 'none';
+
+function formatOf(head: Buffer): Format {
+  if (head.length >= 2 && head.readUInt16BE(0) === GZIP_MAGIC) return 'gzip';
+  return isZstd(head) ? 'zstd' : 'none';
+}
+
+function isZstd(head: Buffer): boolean {
+  if (head.length < HEAD) return false;
+  return head.readUInt32BE(0) === ZSTD_MAGIC[0] || (head.readUInt32LE(0) & ~0xf) >>> 0 === ZSTD_MAGIC[1];
 }
 
 function pushed(frames: ReturnType<typeof createZstdFrames>, chunk: Buffer): number {
@@ -126,16 +217,13 @@ function pushed(frames: ReturnType<typeof createZstdFrames>, chunk: Buffer): num
 
 /**
  * Returns options for a decompressor that works ahead. The queue counts chunks. If it counted bytes, Node.js would copy
- * waiting chunks into one. With a large chunk, two input chunks can wait, so that the next one is ready when the first is used up.
+ * waiting chunks into one.
  */
 function bufferingOf(chunkSize: number) {
   // Small chunks belong to many readers, whose memory matters more than their speed.
-  const ahead = chunkSize < CHUNK.most ? 1 : AHEAD;
-  const queues = { readableHighWaterMark: ahead, writableHighWaterMark: ahead * chunkSize };
-  return { chunkSize, readableObjectMode: true, ...queues };
+  const readableHighWaterMark = chunkSize < CHUNK.most ? 1 : AHEAD;
+  return { chunkSize, readableObjectMode: true, readableHighWaterMark };
 }
-
-type Decompressor = ReturnType<typeof createGunzip> | ReturnType<typeof createZstdDecompress>;
 
 /**
  * Frees the memory of a chunk at once. Otherwise, the garbage collector runs for every few dozen chunks, because their
@@ -147,29 +235,48 @@ function free({ buffer, byteOffset, length }: Buffer, chunkSize: number): void {
   if (isFull && buffer instanceof ArrayBuffer) buffer.transfer(0);
 }
 
-async function* through(
-  chunks: AsyncGenerator<Buffer>,
-  decompressor: Decompressor,
-  chunkSize: number,
-): AsyncGenerator<Buffer, void> {
-  let cause: Error | undefined;
-  // The source's own failure counts, not what that did to the decompressor.
-  const watched = async function* (): AsyncGenerator<Buffer, void> {
-    try {
-      yield* chunks;
-    } catch (error) {
-      cause = error as Error;
-      throw error;
-    }
+interface Handover<T> extends AsyncIterable<T> {
+  /** Resolves when the reader requests the next value. Call it again only then. */
+  give(value: T): Promise<void>;
+  end(): void;
+  fail(error: Error): void;
+}
+
+/** Hands values to a reader, one at a time. */
+function createHandover<T>(): Handover<T> {
+  let offer: { readonly value: T; readonly taken: () => void } | undefined;
+  let over: { readonly error?: Error } | undefined;
+  let wake = (): void => {};
+  return {
+    give(value) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      offer = { value, taken: resolve };
+      wake();
+      return promise;
+    },
+    end() {
+      over ??= {};
+      wake();
+    },
+    fail(error) {
+      over ??= { error };
+      wake();
+    },
+    async *[Symbol.asyncIterator]() {
+      for (;;) {
+        if (over?.error !== undefined) throw over.error;
+        if (offer !== undefined) {
+          const { value, taken } = offer;
+          offer = undefined;
+          yield value;
+          taken();
+        } else if (over !== undefined) return;
+        else {
+          const { promise, resolve } = Promise.withResolvers<void>();
+          wake = resolve;
+          await promise;
+        }
+      }
+    },
   };
-  const output = pipeline(Readable.from(watched(), { highWaterMark: 1 }), decompressor, () => {});
-  try {
-    for await (const chunk of output) {
-      yield chunk as Buffer;
-      free(chunk as Buffer, chunkSize);
-    }
-  } catch (error) {
-    if (cause !== undefined) throw cause;
-    throw new DamagedData((error as Error).message, { cause: error });
-  }
 }

@@ -105,7 +105,7 @@ suite('decompress', () => {
       const packed = gzipSync(Buffer.alloc(4 * 2 ** 20));
       /** Counts the chunks that wait after the reader has paused for some turns of the event loop. */
       const waitingAfter = async (turns: number): Promise<number> => {
-        const chunks = decompress(Readable.from([packed]), size);
+        const chunks = decompress(Readable.from([packed]), { chunkSize: size });
         await chunks.next();
         for (let turn = 0; turn < turns; turn++) await turnOfEventLoop();
         let isOver = false;

@@ -163,8 +163,8 @@ export function createImageContents({
     const work = async (shared: AbortSignal): Promise<LayerTable> => {
       const scan = async (): Promise<LayerTable> => {
         const packed = await blobs.read(layer, undefined, shared);
-        packed.on('data', ({ length }: Buffer) => all.packed(length)).pause();
-        return scanLayer(packed, id, limits, all.unpacked);
+        const onPacked = ({ length }: Uint8Array): void => all.packed(length);
+        return scanLayer(packed, id, limits, { onPacked, onUnpacked: all.unpacked });
       };
       try {
         return await gate.run(() => scanOnce(id, scan, shared), shared);

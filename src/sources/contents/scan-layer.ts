@@ -16,6 +16,12 @@ export interface LayerLimits {
   readonly entries: number;
 }
 
+/** Sees each chunk of a layer while it is read. */
+export interface ScanObserver {
+  readonly onPacked: (chunk: Uint8Array) => void;
+  readonly onUnpacked: (chunk: Uint8Array) => void;
+}
+
 /** Bytes of an output chunk: large ones make hashing faster. */
 const CHUNK = 512 * 1024;
 /** Maximum bytes of all paths, link targets, and extended attributes of a layer. */
@@ -25,14 +31,13 @@ const TEXT_MAX = 128 * 2 ** 20;
  * Reads a layer once and makes its table.
  *
  * @param packed the layer as the registry serves it
- * @param onUnpacked sees each unpacked chunk
  * @throws ServiceError `layer-invalid` or `contents-too-large`, with the digest of the layer
  */
 export async function scanLayer(
   packed: Readable,
   { digest, diffId }: LayerId,
   limits: LayerLimits,
-  onUnpacked: (chunk: Uint8Array) => void,
+  { onPacked, onUnpacked }: ScanObserver,
 ): Promise<LayerTable> {
   const builder = createLayerTable();
   const hash = createHash('sha256');
@@ -47,7 +52,7 @@ export async function scanLayer(
     if (builder.textBytes > TEXT_MAX) throw tooLarge('names', digest, TEXT_MAX);
   });
   try {
-    for await (const chunk of decompress(packed, CHUNK)) {
+    for await (const chunk of decompress(packed, { chunkSize: CHUNK, inspect: onPacked })) {
       size += chunk.length;
       onUnpacked(chunk);
       if (size > limits.unpackedSize) throw tooLarge('unpacked', digest, limits.unpackedSize);
