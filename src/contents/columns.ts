@@ -1,55 +1,122 @@
 /** Typed arrays and texts that grow while they are written. */
 
-/** A column of numbers. */
+import { Buffer } from 'node:buffer';
+
+/** Numbers in the smallest type that holds all of them. */
+export type Numbers =
+  | Uint8Array<ArrayBuffer>
+  | Uint16Array<ArrayBuffer>
+  | Uint32Array<ArrayBuffer>
+  | Float64Array<ArrayBuffer>;
+
+/** Collects numbers that are not negative. */
 export interface NumberColumn {
   push(value: number): void;
+  /** Returns the numbers. Do not use the column afterwards. */
+  done(): Numbers;
 }
 
-type Numbers = Uint8Array | Uint16Array | Uint32Array | Int32Array | Float64Array;
+interface NumberType {
+  /** Bytes of a number. */
+  readonly size: number;
+  /** The largest number. */
+  readonly most: number;
+  readonly view: (memory: ArrayBuffer) => Numbers;
+}
 
-/** Collects numbers in a typed array. */
-export function createColumn<T extends Numbers>(create: (length: number) => T): NumberColumn & { done(): T } {
-  let values = create(1024);
+const FLOAT: NumberType = {
+  ...{ size: 8, most: Number.POSITIVE_INFINITY },
+  view: (memory) => new Float64Array(memory),
+};
+const NUMBER_TYPES: readonly NumberType[] = [
+  { size: 1, most: 0xff, view: (memory) => new Uint8Array(memory) },
+  { size: 2, most: 0xffff, view: (memory) => new Uint16Array(memory) },
+  { size: 4, most: 0xffff_ffff, view: (memory) => new Uint32Array(memory) },
+  FLOAT,
+];
+/** Numbers for which a column has memory at first. */
+const FIRST = 1024;
+
+/** @param expected the number of numbers, if it is known, so that the column never moves */
+export function createColumn(expected = FIRST): NumberColumn {
+  let type = typeFor(0);
+  let values = type.view(new ArrayBuffer(expected));
   let length = 0;
+  // Transferring memory frees the old one at once. The garbage collector would let it wait for a long time.
+  const resize = (count: number): void => {
+    values = type.view(values.buffer.transfer(count * type.size));
+  };
+  const widen = (value: number): void => {
+    const before = values;
+    type = typeFor(value);
+    values = type.view(new ArrayBuffer(before.length * type.size));
+    values.set(before);
+    before.buffer.transfer(0);
+  };
   return {
     push(value) {
-      if (length === values.length) {
-        const larger = create(length * 2);
-        larger.set(values);
-        values = larger;
-      }
+      if (value > type.most) widen(value);
+      if (length === values.length) resize(Math.max(length * 2, FIRST));
       values[length++] = value;
     },
-    done: () => values.slice(0, length) as T,
+    done() {
+      resize(length);
+      return values;
+    },
   };
+}
+
+function typeFor(value: number): NumberType {
+  return NUMBER_TYPES.find(({ most }) => value <= most) ?? FLOAT;
 }
 
 /** Texts of bytes as Latin-1, one after the other in one array. */
 export interface TextColumn {
   readonly bytes: Buffer;
   /** The end of each text. */
-  readonly ends: Uint32Array;
+  readonly ends: Numbers;
 }
 
 /** Collects texts. */
 export function createTextColumn(): { push(text: string): void; readonly size: number; done(): TextColumn } {
-  let bytes = Buffer.allocUnsafe(16 * 1024);
-  let size = 0;
-  const ends = createColumn((length) => new Uint32Array(length));
+  const bytes = createBytes();
+  const ends = createColumn();
   return {
     push(text) {
-      if (size + text.length > bytes.length) {
-        const larger = Buffer.allocUnsafe(Math.max(bytes.length * 2, size + text.length));
-        bytes.copy(larger, 0, 0, size);
-        bytes = larger;
-      }
-      size += bytes.write(text, size, 'latin1');
-      ends.push(size);
+      bytes.reserve(text.length).write(text, bytes.length, 'latin1');
+      bytes.length += text.length;
+      ends.push(bytes.length);
     },
     get size() {
-      return size;
+      return bytes.length;
     },
-    done: () => ({ bytes: Buffer.from(bytes.subarray(0, size)), ends: ends.done() }),
+    done: () => ({ bytes: bytes.done(), ends: ends.done() }),
+  };
+}
+
+/** Bytes that grow at their end. */
+export interface Bytes {
+  length: number;
+  /** Returns all memory, with room for more bytes after the length. It is valid until the next call. */
+  reserve(more: number): Buffer;
+  /** Returns the bytes. Do not use the object afterwards. */
+  done(): Buffer;
+}
+
+/** @param expected the number of bytes, if it is known approximately */
+export function createBytes(expected = 16 * 1024): Bytes {
+  let memory = Buffer.from(new ArrayBuffer(expected));
+  return {
+    length: 0,
+    reserve(more) {
+      const wanted = this.length + more;
+      if (wanted > memory.length)
+        memory = Buffer.from(memory.buffer.transfer(Math.max(memory.length * 2, wanted)));
+      return memory;
+    },
+    done() {
+      return Buffer.from(memory.buffer.transfer(this.length));
+    },
   };
 }
 
@@ -59,4 +126,10 @@ export function textOf({ bytes, ends }: TextColumn, at: number): string {
   const end = ends[at] ?? start;
   // Most texts of a column are empty, and reading one would cost as much as a name.
   return start === end ? '' : bytes.toString('latin1', start, end);
+}
+
+export function sumOf(numbers: Numbers): number {
+  let sum = 0;
+  for (const number of numbers) sum += number;
+  return sum;
 }

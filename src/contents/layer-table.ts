@@ -1,7 +1,7 @@
 import type { EntryType, ScannedEntry } from '../tar/scanner.ts';
 import type { Segment } from '../tar/sparse.ts';
 import { cleanPath } from './clean-path.ts';
-import { createColumn, createTextColumn, type TextColumn, textOf } from './columns.ts';
+import { createColumn, createTextColumn, type Numbers, type TextColumn, textOf } from './columns.ts';
 
 /**
  * The table of contents of a layer: one row for each entry of its tar archive, in their order. Everything about an
@@ -24,17 +24,17 @@ export interface LayerColumns {
   /** {@link Rarities} as JSON; empty for most entries. */
   readonly rarities: TextColumn;
   /** The index of a type in {@link TYPES}. */
-  readonly types: Uint8Array;
-  readonly modes: Uint16Array;
-  readonly uids: Uint32Array;
-  readonly gids: Uint32Array;
+  readonly types: Numbers;
+  readonly modes: Numbers;
+  readonly uids: Numbers;
+  readonly gids: Numbers;
   /** Bytes. */
-  readonly sizes: Float64Array;
+  readonly sizes: Numbers;
   /** Seconds since the epoch. */
-  readonly mtimes: Float64Array;
-  readonly nanoseconds: Uint32Array;
+  readonly mtimes: Numbers;
+  readonly nanoseconds: Numbers;
   /** Positions of the data in the unpacked layer, in bytes. */
-  readonly offsets: Float64Array;
+  readonly offsets: Numbers;
 }
 
 /** The types of entries, by their index in a table. The order is part of the stored format. */
@@ -93,10 +93,10 @@ const NONE: Rarities = {};
 
 export function createLayerTable(): LayerTableBuilder {
   const [paths, links, rarities] = [createTextColumn(), createTextColumn(), createTextColumn()];
-  const types = createColumn((length) => new Uint8Array(length));
-  const modes = createColumn((length) => new Uint16Array(length));
-  const [uids, gids, nanoseconds] = [uint32(), uint32(), uint32()];
-  const [sizes, mtimes, offsets] = [float64(), float64(), float64()];
+  const [types, modes, uids, gids] = [createColumn(), createColumn(), createColumn(), createColumn()];
+  const [sizes, mtimes, nanoseconds, offsets] = [
+    ...[createColumn(), createColumn(), createColumn(), createColumn()],
+  ] as const;
   let count = 0;
   return {
     add(entry) {
@@ -182,12 +182,4 @@ function raritiesOf({ type, devMajor, devMinor, xattrs, segments }: ScannedEntry
     ...(segments && { segments: segments.map(({ offset, length }) => [offset, length] as const) }),
   };
   return Object.keys(rarities).length === 0 ? '' : JSON.stringify(rarities);
-}
-
-function uint32() {
-  return createColumn((length) => new Uint32Array(length));
-}
-
-function float64() {
-  return createColumn((length) => new Float64Array(length));
 }

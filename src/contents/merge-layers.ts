@@ -37,6 +37,8 @@ const PATH_MAX = 4095;
 const LINKS_MAX = 255;
 /** Entries between two yields: a few milliseconds. */
 const STEP = 4096;
+/** Nodes for directories without an entry of their own, before the columns grow. */
+const SPARE = 64;
 const [DIRECTORY, SYMLINK, HARDLINK] = (['directory', 'symlink', 'hardlink'] as const).map((type) =>
   TYPES.indexOf(type),
 );
@@ -55,9 +57,14 @@ const [DIRECTORY, SYMLINK, HARDLINK] = (['directory', 'symlink', 'hardlink'] as 
  * @see https://github.com/containerd/containerd/blob/v2.2.0/pkg/archive/tar.go applyNaive
  */
 export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, FileTree> {
-  const nodes = createNodeStore();
-  let kinds = Uint8Array.of(KINDS.directory);
-  let [data, metadata, touched, pruned] = [filled(1), filled(1), filled(1), filled(1)];
+  const total = layers.reduce((sum, { count }) => sum + count, 0);
+  let capacity = Math.min(total, NODES_MAX) + SPARE;
+  const nodes = createNodeStore(capacity);
+  let kinds = new Uint8Array(capacity);
+  let [data, metadata, touched] = [ints(capacity), ints(capacity), ints(capacity)];
+  /** The layer that emptied a directory, plus one. Untouched memory costs nothing, and most is. */
+  let pruned = ints(capacity);
+  [kinds[0], data[0], metadata[0], touched[0]] = [KINDS.directory, -1, -1, -1];
   const changes: LayerChanges[] = [];
   const bases: number[] = [];
   let base = 0;
@@ -71,6 +78,15 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
     cached = undefined;
   };
 
+  /** Transferring memory frees the old one at once, which the garbage collector would not. */
+  const resize = (length: number): void => {
+    capacity = length;
+    kinds = new Uint8Array(kinds.buffer.transfer(length));
+    [data, metadata, touched, pruned] = [
+      ...[moved(data, length), moved(metadata, length), moved(touched, length), moved(pruned, length)],
+    ] as const;
+  };
+
   /** Replaces any node with this name by a node of this kind without children, and returns its number. */
   const place = (parent: number, name: Buffer, kind: number): number => {
     const before = nodes.find(parent, name);
@@ -79,23 +95,12 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
     const isReusable = before !== -1 && kinds[before] === KINDS.absent;
     const node = isReusable ? before : nodes.add(parent, name);
     if (nodes.count > NODES_MAX) throw refuse(detail('entries-exceeded', { limit: NODES_MAX }));
-    if (node >= kinds.length) {
-      const capacity = kinds.length * 2;
-      kinds = larger(kinds, new Uint8Array(capacity));
-      [data, metadata, touched, pruned] = [data, metadata, touched, pruned].map((column) =>
-        larger(column, filled(capacity)),
-      ) as [
-        Int32Array<ArrayBuffer>,
-        Int32Array<ArrayBuffer>,
-        Int32Array<ArrayBuffer>,
-        Int32Array<ArrayBuffer>,
-      ];
-    }
+    if (node >= capacity) resize(Math.ceil(capacity * 1.5));
     kinds[node] = kind;
     data[node] = -1;
     metadata[node] = -1;
     touched[node] = layer;
-    pruned[node] = -1;
+    if (pruned[node] !== 0) pruned[node] = 0;
     return node;
   };
 
@@ -150,8 +155,8 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
   const prune = (directory: number): void => {
     const left = [directory];
     for (let node = left.pop(); node !== undefined; node = left.pop()) {
-      if (pruned[node] === layer) continue;
-      pruned[node] = layer;
+      if (pruned[node] === layer + 1) continue;
+      pruned[node] = layer + 1;
       for (const child of nodes.children(node)) {
         if (!isPresent(child)) continue;
         if (touched[child] !== layer) remove(child);
@@ -286,14 +291,18 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
     base += table.count;
     layer += 1;
   }
+  for (const { buffer } of [touched, pruned]) buffer.transfer(0);
+  nodes.shrink();
+  kinds = new Uint8Array(kinds.buffer.transfer(nodes.count));
+  [data, metadata] = [moved(data, nodes.count), moved(metadata, nodes.count)];
   return createFileTree({ layers, changes, bases, nodes, kinds, data, metadata });
 }
 
-function filled(length: number): Int32Array<ArrayBuffer> {
-  return new Int32Array(length).fill(-1);
+function ints(length: number): Int32Array<ArrayBuffer> {
+  return new Int32Array(length);
 }
 
-function larger<T extends Uint8Array | Int32Array>(from: T, to: T): T {
-  to.set(from);
-  return to;
+/** Moves numbers to memory of another length. */
+function moved({ buffer }: Int32Array<ArrayBuffer>, length: number): Int32Array<ArrayBuffer> {
+  return new Int32Array(buffer.transfer(length * 4));
 }

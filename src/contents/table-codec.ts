@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { TextColumn } from './columns.ts';
+import { createBytes, createColumn, type Numbers, type TextColumn } from './columns.ts';
 import type { LayerColumns, LayerTable } from './layer-table.ts';
 
 /**
@@ -23,7 +23,7 @@ export function encodeTable({ count, unpackedSize, columns }: LayerTable, diffId
   writePaths(out, columns.paths);
   writeTexts(out, columns.links);
   writeTexts(out, columns.rarities);
-  out.bytes(columns.types);
+  out.bytes(Uint8Array.from(columns.types));
   for (const column of [columns.modes, columns.uids, columns.gids, columns.sizes])
     for (const value of column) out.number(value);
   for (const value of columns.nanoseconds) out.number(value);
@@ -66,24 +66,19 @@ export function* decodeTable(stored: Buffer): Generator<void, StoredTable | unde
   const links = yield* readTexts(input, count);
   const rarities = yield* readTexts(input, count);
   const types = new Uint8Array(input.bytes(count));
-  const modes = yield* readNumbers(input, new Uint16Array(count));
-  const uids = yield* readNumbers(input, new Uint32Array(count));
-  const gids = yield* readNumbers(input, new Uint32Array(count));
-  const sizes = yield* readNumbers(input, new Float64Array(count));
-  const nanoseconds = yield* readNumbers(input, new Uint32Array(count));
-  const mtimes = new Float64Array(count);
-  const offsets = new Float64Array(count);
-  for (let at = 0, before = 0; at < count; at++) {
-    before += input.signed();
-    mtimes[at] = before;
-    if (at % STEP === 0) yield;
-  }
-  for (let at = 0, expected = BLOCK; at < count; at++) {
+  const modes = yield* readNumbers(count, input.number);
+  const uids = yield* readNumbers(count, input.number);
+  const gids = yield* readNumbers(count, input.number);
+  const sizes = yield* readNumbers(count, input.number);
+  const nanoseconds = yield* readNumbers(count, input.number);
+  let mtime = 0;
+  const mtimes = yield* readNumbers(count, () => (mtime += input.signed()));
+  let expected = BLOCK;
+  const offsets = yield* readNumbers(count, (at) => {
     const offset = expected + input.signed();
-    offsets[at] = offset;
     expected = nextOffset(offset, sizes[at] ?? 0);
-    if (at % STEP === 0) yield;
-  }
+    return offset;
+  });
   const columns: LayerColumns = {
     ...{ paths, links, rarities, types, modes, uids, gids, sizes, mtimes, nanoseconds, offsets },
   };
@@ -113,21 +108,20 @@ function writePaths(out: Writer, { bytes, ends }: TextColumn): void {
 }
 
 function* readPaths(input: Reader, count: number): Generator<void, TextColumn> {
-  const ends = new Uint32Array(count);
-  let bytes = Buffer.allocUnsafe(count * 32 + 64);
-  let [start, previous] = [0, 0];
-  for (let at = 0; at < count; at++) {
+  const bytes = createBytes(count * 16 + 64);
+  let start = 0;
+  let previous = 0;
+  const ends = yield* readNumbers(count, () => {
     const shared = input.number();
     const own = input.bytes(input.number());
-    const end = start + shared + own.length;
-    if (end > bytes.length) bytes = Buffer.concat([bytes.subarray(0, start)], end * 2);
-    bytes.copyWithin(start, previous, previous + shared);
-    own.copy(bytes, start + shared);
-    ends[at] = end;
-    [start, previous] = [end, start];
-    if (at % STEP === 0) yield;
-  }
-  return { bytes: Buffer.from(bytes.subarray(0, start)), ends };
+    const memory = bytes.reserve(shared + own.length);
+    memory.copyWithin(start, previous, previous + shared);
+    own.copy(memory, start + shared);
+    bytes.length += shared + own.length;
+    [start, previous] = [bytes.length, start];
+    return start;
+  });
+  return { bytes: bytes.done(), ends };
 }
 
 function writeTexts(out: Writer, { bytes, ends }: TextColumn): void {
@@ -140,25 +134,25 @@ function writeTexts(out: Writer, { bytes, ends }: TextColumn): void {
 }
 
 function* readTexts(input: Reader, count: number): Generator<void, TextColumn> {
-  const ends = new Uint32Array(count);
   let end = 0;
-  for (let at = 0; at < count; at++) {
-    end += input.number();
-    ends[at] = end;
-    if (at % STEP === 0) yield;
-  }
-  return { bytes: Buffer.from(input.bytes(end)), ends };
+  const ends = yield* readNumbers(count, () => (end += input.number()));
+  return { bytes: copyOf(input.bytes(end)), ends };
 }
 
-function* readNumbers<T extends Uint16Array | Uint32Array | Float64Array>(
-  input: Reader,
-  column: T,
-): Generator<void, T> {
-  for (let at = 0; at < column.length; at++) {
-    column[at] = input.number();
+/** Copies bytes to memory of their own, so that a table does not keep the bytes from which it was read. */
+function copyOf(bytes: Buffer): Buffer {
+  const copy = Buffer.from(new ArrayBuffer(bytes.length));
+  bytes.copy(copy);
+  return copy;
+}
+
+function* readNumbers(count: number, next: (at: number) => number): Generator<void, Numbers> {
+  const column = createColumn(count);
+  for (let at = 0; at < count; at++) {
+    column.push(next(at));
     if (at % STEP === 0) yield;
   }
-  return column;
+  return column.done();
 }
 
 interface Writer {
@@ -171,32 +165,24 @@ interface Writer {
 }
 
 function createWriter(): Writer {
-  let buffer = Buffer.allocUnsafe(64 * 1024);
-  let length = 0;
-  const grow = (more: number): void => {
-    if (length + more <= buffer.length) return;
-    const larger = Buffer.allocUnsafe(Math.max(buffer.length * 2, length + more));
-    buffer.copy(larger, 0, 0, length);
-    buffer = larger;
-  };
+  const output = createBytes(64 * 1024);
   const number = (value: number): void => {
-    grow(8);
+    const memory = output.reserve(8);
     let rest = value;
     while (rest >= 0x80) {
-      buffer[length++] = (rest % 0x80) + 0x80;
+      memory[output.length++] = (rest % 0x80) + 0x80;
       rest = Math.floor(rest / 0x80);
     }
-    buffer[length++] = rest;
+    memory[output.length++] = rest;
   };
   return {
     number,
     signed: (value) => number(value >= 0 ? value * 2 : -value * 2 - 1),
     bytes(bytes) {
-      grow(bytes.length);
-      buffer.set(bytes, length);
-      length += bytes.length;
+      output.reserve(bytes.length).set(bytes, output.length);
+      output.length += bytes.length;
     },
-    done: () => buffer.subarray(0, length),
+    done: output.done.bind(output),
   };
 }
 

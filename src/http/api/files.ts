@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { sumOf, type TextColumn } from '../../contents/columns.ts';
 import type { FileTree } from '../../contents/file-tree.ts';
 import { decodePath, nodeAt, requireFiles } from '../../download/image-file.ts';
 import { isJsonObject, parseJsonObject } from '../../oci/json.ts';
@@ -276,7 +277,7 @@ function layersOf({ image: { tree, layers, diffIds }, configBytes }: OpenedFiles
   }
   return layers.map(({ digest, size }, at) => {
     const table = tree.layers[at];
-    const all = table?.columns.sizes.reduce((sum, one) => sum + one, 0) ?? 0;
+    const all = table === undefined ? 0 : sumOf(table.columns.sizes);
     return {
       ...{ digest, size, diffId: diffIds[at] ?? '' },
       command: commands.length === layers.length ? (commands[at] ?? null) : null,
@@ -291,7 +292,7 @@ function layersOf({ image: { tree, layers, diffIds }, configBytes }: OpenedFiles
 }
 
 /** Counts the names that begin with `.wh.`. */
-function countWhiteouts({ bytes, ends }: { readonly bytes: Buffer; readonly ends: Uint32Array }): number {
+function countWhiteouts({ bytes, ends }: TextColumn): number {
   let [count, start] = [0, 0];
   for (const end of ends) {
     const slash = bytes.subarray(start, end).lastIndexOf(0x2f);

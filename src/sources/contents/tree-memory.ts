@@ -24,7 +24,7 @@ interface Held {
   readonly requests: Map<string | undefined, number>;
 }
 
-/** Bytes; the tree of 300,000 files takes 70 MB. */
+/** Bytes; the tree of 300,000 files takes 35 MB. */
 const LIMITS = { least: 64 * 2 ** 20, most: 512 * 2 ** 20 };
 const MEMORY_SHARE = 1 / 4;
 const SHARE_OF_CLIENT = 0.5;
