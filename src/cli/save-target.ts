@@ -16,8 +16,12 @@ export interface Place {
 
 /** The stream that writes a file. */
 export interface Target {
-  /** @throws CommandError if the target cannot be written; ReaderGoneError */
-  write(chunk: Uint8Array): Promise<void>;
+  /**
+   * Writes chunks one after the other, in one system call if possible.
+   *
+   * @throws CommandError if the target cannot be written; ReaderGoneError
+   */
+  write(...chunks: readonly Uint8Array[]): Promise<void>;
   /** Renames the file to its final name. */
   commit(): Promise<void>;
   /** Removes an unfinished file. */
@@ -102,7 +106,7 @@ export async function openTarget(place: Place, stdout: Writable): Promise<Target
   };
   const opened = await (place.kind === 'stdout' ? openStdout(stdout) : openFile(place)).catch(explain);
   return {
-    write: (chunk) => opened.write(chunk).catch(explain),
+    write: (...chunks) => opened.write(...chunks).catch(explain),
     commit: () => opened.commit().catch(explain),
     discard: opened.discard,
   };
@@ -117,10 +121,10 @@ export async function openTarget(place: Place, stdout: Writable): Promise<Target
 export function textOnly(target: Target): Target {
   return {
     ...target,
-    async write(chunk) {
-      if (chunk.includes(0))
+    async write(...chunks) {
+      if (chunks.some((chunk) => chunk.includes(0)))
         throw new UsageError(['Refusing to write binary data to the terminal. Use a pipe, or > FILE.']);
-      await target.write(chunk);
+      await target.write(...chunks);
     },
   };
 }
@@ -129,10 +133,12 @@ async function openStdout(stdout: Writable): Promise<Target> {
   // The callback of each write also receives the error.
   stdout.on('error', () => {});
   return {
-    write: (chunk) =>
-      new Promise((resolve, reject) => {
-        stdout.write(chunk, (error) => (error ? reject(error) : resolve()));
-      }),
+    async write(...chunks) {
+      for (const chunk of chunks)
+        await new Promise<void>((resolve, reject) => {
+          stdout.write(chunk, (error) => (error ? reject(error) : resolve()));
+        });
+    },
     commit: async () => {},
     discard: async () => {},
   };
@@ -142,10 +148,10 @@ async function openFile({ name, kind }: Place): Promise<Target> {
   const written = kind === 'device' ? name : `${name}.part`;
   const file = await open(written, 'w');
   return {
-    async write(chunk) {
-      for (let rest = chunk; rest.length > 0; ) {
-        const { bytesWritten } = await file.write(rest);
-        rest = rest.subarray(bytesWritten);
+    async write(...chunks) {
+      for (let rest = chunks; rest.length > 0; ) {
+        const { bytesWritten } = await file.writev(rest);
+        rest = split(rest, bytesWritten)[1];
       }
     },
     async commit() {
@@ -193,13 +199,13 @@ export function fillFiles(files: readonly SavedFile[], open: (file: SavedFile) =
     current = await opened;
     return current;
   };
-  const put = async (chunk: Uint8Array): Promise<void> => {
-    for (let rest = chunk; rest.length > 0; ) {
+  const put = async (chunks: readonly Uint8Array[]): Promise<void> => {
+    for (let rest = chunks; rest.length > 0; ) {
       const file = left === 0 || current === undefined ? await next() : current;
-      const part = rest.subarray(0, left);
-      await file.write(part);
-      left -= part.length;
-      rest = rest.subarray(part.length);
+      const [part, after] = split(rest, left);
+      await file.write(...part);
+      left -= sizeOf(part);
+      rest = after;
     }
   };
   const end = async (): Promise<void> => {
@@ -209,7 +215,8 @@ export function fillFiles(files: readonly SavedFile[], open: (file: SavedFile) =
   };
   return new Writable({
     highWaterMark: WRITE_AHEAD,
-    write: (chunk, _encoding, done) => void put(chunk).then(() => done(), done),
+    write: (chunk, _encoding, done) => void put([chunk]).then(() => done(), done),
+    writev: (waiting, done) => void put(waiting.map(({ chunk }) => chunk)).then(() => done(), done),
     final: (done) => void end().then(() => done(), done),
     destroy(error, done) {
       // A file that is being opened would stay.
@@ -218,3 +225,17 @@ export function fillFiles(files: readonly SavedFile[], open: (file: SavedFile) =
     },
   });
 }
+
+/** Splits consecutive chunks at a position. Neither half has empty chunks. */
+function split(chunks: readonly Uint8Array[], at: number): readonly [Uint8Array[], Uint8Array[]] {
+  const halves: [Uint8Array[], Uint8Array[]] = [[], []];
+  let left = at;
+  for (const chunk of chunks) {
+    const pieces = [chunk.subarray(0, left), chunk.subarray(left)] as const;
+    for (const [half, piece] of pieces.entries()) if (piece.length > 0) halves[half as 0 | 1].push(piece);
+    left = Math.max(left - chunk.length, 0);
+  }
+  return halves;
+}
+
+const sizeOf = (chunks: readonly Uint8Array[]): number => chunks.reduce((sum, { length }) => sum + length, 0);

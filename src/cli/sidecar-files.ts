@@ -77,9 +77,9 @@ export function createSidecarFiles(
       };
       return {
         ...target,
-        write(chunk) {
-          for (const hasher of hashers) hasher.update(chunk);
-          return target.write(chunk);
+        write(...chunks) {
+          for (const hasher of hashers) for (const chunk of chunks) hasher.update(chunk);
+          return target.write(...chunks);
         },
         commit() {
           noteHash();

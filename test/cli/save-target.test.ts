@@ -24,7 +24,8 @@ const parts = [
 function noting(files: readonly SavedFile[], failing: Partial<Target> = {}) {
   const notes: string[] = [];
   const sink = fillFiles(files, async ({ name }) => ({
-    write: async (chunk) => void notes.push(`${name}: ${Buffer.from(chunk)}`),
+    write: async (...chunks) =>
+      void notes.push(`${name}: ${chunks.map((chunk) => Buffer.from(chunk)).join(' ')}`),
     commit: async () => void notes.push(`${name} is whole`),
     discard: async () => void notes.push(`${name} is discarded`),
     ...failing,
@@ -38,7 +39,15 @@ suite('files of a save', () => {
     for (const chunk of ['ab', 'cdef', 'g']) sink.write(chunk);
     sink.end();
     await finished(sink);
-    assert.deepEqual(notes, ['one: ab', 'one: cd', 'one is whole', 'two: ef', 'two: g', 'two is whole']);
+    assert.deepEqual(notes, ['one: ab', 'one: cd', 'one is whole', 'two: ef g', 'two is whole']);
+  });
+
+  test('take all chunks that wait, in one write', async () => {
+    const { sink, notes } = noting([{ name: 'all', size: 5, number: undefined }]);
+    for (const chunk of ['a', 'b', 'c', '', 'de']) sink.write(chunk);
+    sink.end();
+    await finished(sink);
+    assert.deepEqual(notes, ['all: a', 'all: b c de', 'all is whole']);
   });
 
   test('take the whole stream if there is a single file, even an empty stream', async () => {
