@@ -3,6 +3,7 @@ import { CommandError, ReaderGoneError } from '../cli/command-error.ts';
 import { commandHelp, inFlags } from '../cli/command-help.ts';
 import { createScreen } from '../cli/screen.ts';
 import { ConfigError, UsageError } from '../config/loader.ts';
+import { inEnglish } from '../errors/details.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import { EXIT_CODES } from './exit-codes.ts';
 
@@ -11,6 +12,10 @@ const USAGE_ERRORS: readonly ErrorCode[] = [
   ...(['reference-invalid', 'platform-invalid', 'parameter-unknown', 'parameter-invalid'] as const),
   ...(['format-unavailable', 'delta-unavailable'] as const),
 ];
+
+/** Advice for commands that read only container images. */
+const ARTIFACT_HELP =
+  'Only container images can be read this way. To write the files of an artifact: dockerproxy save IMAGE';
 
 /**
  * Prints an error that a person can act on, and sets the exit code. Any other error is a bug, so it is thrown again with
@@ -35,10 +40,18 @@ function describeError(error: unknown, command: string | undefined): { text: str
     return { text: `DockerProxy cannot start:\n${mistakes.join('')}`, code: EXIT_CODES.config };
   }
   if (error instanceof ServiceError) {
-    const text = `${inFlags(error.message)}\n${commandHelp(error)}\n`;
+    const isArtifact = error.code === 'not-an-image' && (command === 'ls' || command === 'cat');
+    const text = isArtifact
+      ? `${withoutFormats(error)}\n${ARTIFACT_HELP}\n`
+      : `${inFlags(error.message)}\n${commandHelp(error)}\n`;
     return { text, code: USAGE_ERRORS.includes(error.code) ? EXIT_CODES.usage : EXIT_CODES.failed };
   }
   if (error instanceof CommandError) return { text: `${error.message}\n`, code: EXIT_CODES.failed };
   if (error instanceof ReaderGoneError) return { text: '', code: EXIT_CODES.readerGone };
   throw error;
+}
+
+/** Returns the message without the formats, which `ls` and `cat` do not have. */
+function withoutFormats({ sentences }: ServiceError): string {
+  return inEnglish(sentences.filter(({ id }) => id !== 'formats-possible'));
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { gzipSync, zstdDecompressSync } from 'node:zlib';
 import { tarOf, type Written } from '../contents/layers.ts';
+import { helmChart } from '../support/artifacts.ts';
 import { entryPoint } from '../support/dockerproxy.ts';
 import { blob, image, layerMediaType, sha256 } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
@@ -40,6 +41,7 @@ suite('dockerproxy ls and cat', { skip: skipUnless('docker-registry'), timeout: 
     const layer = { ...blob(layerMediaType.gzip, gzipSync(tar)), diffId: sha256(tar) };
     const platform = { os: 'linux', architecture: 'amd64' };
     await push(registry.url, 'test/files', 'latest', image({ platform, layers: [layer] }));
+    await push(registry.url, 'test/chart', 'latest', await helmChart('app', '1.2.3'));
     name = `${registry.host}/test/files`;
   });
   after(async () => {
@@ -61,6 +63,18 @@ suite('dockerproxy ls and cat', { skip: skipUnless('docker-registry'), timeout: 
         const [mode = '', owner = '', , , , ...rest] = line.split(/ +/);
         return [mode, owner, rest.join(' ')];
       });
+
+  test('an artifact is refused with the command that saves it', async () => {
+    const chart = `${registry.host}/test/chart`;
+    for (const args of [
+      ['ls', chart],
+      ['cat', chart, '/app'],
+    ]) {
+      const { code, stderr } = await command(...args);
+      assert.equal(code, 1);
+      assert.match(stderr, /artifact of type "\S+"\.\nOnly container images .*: dockerproxy save IMAGE\n$/);
+    }
+  });
 
   test('ls lists a directory', async () => {
     const result = await command('ls', name);
