@@ -119,7 +119,7 @@ suite('the program', { timeout: 600_000 }, () => {
     assert.equal(lines[0], 'DockerProxy cannot start:');
     for (const mistake of [
       '--prot:',
-      'nowhere.toml:',
+      'The file nowhere.toml does not exist.',
       '--max-image-size:',
       'DOCKERPROXY_PORT:',
       'DOCKERPROXY_PROT:',
@@ -163,7 +163,7 @@ suite('the program', { timeout: 600_000 }, () => {
     ]) {
       const { code, stderr } = await dockerproxy(args);
       assert.deepEqual(
-        [code, /cannot start:\n {2}.*(?:at least 32 characters|ENOENT)/.test(stderr)],
+        [code, /cannot start:\n {2}.*(?:at least 32 characters|does not exist)/.test(stderr)],
         [78, true],
         stderr,
       );
@@ -274,14 +274,19 @@ suite('the program', { timeout: 600_000 }, () => {
     assert.equal(stdout, '{"status":"ok"}');
   });
 
-  test('a certificate without its key, or one that cannot be read, ends it with 78', async () => {
+  test('a certificate without its key, or one that cannot be read, ends it with 78, and check-config, too', async () => {
     for (const [args, message] of [
       [['--tls-key-file', '/k.pem'], /belong together/],
-      [['--tls-key-file', '/no/k.pem', '--tls-cert-file', '/no/c.pem'], /cannot be read: ENOENT/],
+      [
+        ['--tls-key-file', '/no/k.pem', '--tls-cert-file', '/no/c.pem'],
+        /The file \/no\/c\.pem does not exist\./,
+      ],
     ] as const) {
-      const { code, stderr } = await dockerproxy([...args, '--port', '0']);
-      assert.equal(code, 78);
-      assert.match(stderr, message);
+      for (const command of [[], ['check-config']]) {
+        const { code, stderr } = await dockerproxy([...command, ...args, '--port', '0']);
+        assert.equal(code, 78);
+        assert.match(stderr, message);
+      }
     }
   });
 

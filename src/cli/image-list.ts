@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import { parseEnv } from 'node:util';
 import { UsageError } from '../config/loader.ts';
 import { referenceOrNone } from '../oci/reference.ts';
+import { unreadableFile } from '../util/unreadable-file.ts';
 import { CommandError } from './command-error.ts';
 
 /** The module of the page that reads pasted texts, which has no types here. It needs no browser. */
@@ -155,14 +156,7 @@ async function readText(name: string, stream: Readable): Promise<string> {
     }
   } catch (error) {
     if (error instanceof CommandError) throw error;
-    throw new CommandError(unreadable(name, error as NodeJS.ErrnoException), { cause: error });
+    throw new CommandError(unreadableFile(name, error), { cause: error });
   }
   return Buffer.concat(chunks).toString();
-}
-
-function unreadable(name: string, { code, message }: NodeJS.ErrnoException): string {
-  if (code === 'ENOENT') return `The file ${name} does not exist.`;
-  if (code === 'EACCES') return `You do not have permission to read ${name}.`;
-  if (code === 'EISDIR') return `${name} is a folder. Name a file.`;
-  return `${name} cannot be read: ${message}.`;
 }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { quote } from '../errors.ts';
 import type { NamePattern } from '../oci/name-pattern.ts';
 import type { AddressRange } from '../util/ip-address.ts';
+import { unreadableFile } from '../util/unreadable-file.ts';
 import { ConfigError } from './loader.ts';
 import type { Config } from './schema.ts';
 import { addressRange, pattern, type SettingType } from './types.ts';
@@ -58,7 +59,7 @@ function linesOf(path: string, mistakes: string[]): string[] {
   try {
     return readFileSync(path, 'utf8').split(/\r?\n/);
   } catch (error) {
-    mistakes.push(`${path}: ${(error as Error).message}`);
+    mistakes.push(unreadableFile(path, error));
     return [];
   }
 }

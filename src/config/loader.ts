@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { parse as parseToml, TomlError } from 'smol-toml';
+import { parse as parseToml } from 'smol-toml';
 import { quote } from '../errors.ts';
 import { didYouMean } from '../util/similar-words.ts';
 import { mask } from './mask.ts';
@@ -18,6 +18,7 @@ import {
 } from './schema.ts';
 import type { Setting } from './setting.ts';
 import { settleTls } from './tls.ts';
+import { unreadableToml } from './toml.ts';
 import { type SettingType, text } from './types.ts';
 import { settleWorkers } from './workers.ts';
 
@@ -200,8 +201,7 @@ function fileLayer(
   } catch (error) {
     const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
     if (isMissing && given === undefined) return layer;
-    const where = error instanceof TomlError ? `${path}: line ${error.line}` : path;
-    mistakes.push(`${where}: ${(error as Error).message.split('\n', 1)[0]}`);
+    mistakes.push(unreadableToml(path, error));
   }
   return layer;
 }

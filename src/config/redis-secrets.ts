@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { SecureContextOptions } from 'node:tls';
 import type { RedisAddress, RedisTls } from '../redis/redis.ts';
 import { nodeTls } from '../util/builtins.ts';
+import { unreadableFile } from '../util/unreadable-file.ts';
 import { ConfigError } from './loader.ts';
 import type { Config } from './schema.ts';
 
@@ -101,6 +102,6 @@ export function readSecret(path: string): string {
   try {
     return readFileSync(path, 'utf8').trim();
   } catch (error) {
-    throw new ConfigError([`${path}: ${(error as Error).message}.`]);
+    throw new ConfigError([unreadableFile(path, error)]);
   }
 }

@@ -6,6 +6,7 @@ import {
   type RegistryHosts,
   registryOrigin,
 } from '../oci/registry-host.ts';
+import { unreadableFile } from '../util/unreadable-file.ts';
 import { type HostsFolder, readHostsFolder } from './hosts-folder.ts';
 import { ConfigError } from './loader.ts';
 import type { Config } from './schema.ts';
@@ -62,7 +63,7 @@ function fromTable({ mirrors, ca }: RegistryTable, origin: string, mistakes: str
     try {
       return readFileSync(path, 'utf8');
     } catch (error) {
-      mistakes.push(`registries: ${(error as Error).message}`);
+      mistakes.push(`registries: ${unreadableFile(path, error)}`);
       return [];
     }
   });

@@ -1,4 +1,5 @@
-import { stringify } from 'smol-toml';
+import { stringify, TomlError } from 'smol-toml';
+import { unreadableFile } from '../util/unreadable-file.ts';
 
 /** Writes a value as TOML on one line, tables too, so that it can stand anywhere in a file. */
 export function inlineToml(value: unknown): string {
@@ -11,4 +12,10 @@ export function inlineToml(value: unknown): string {
   return stringify({ value })
     .replace(/^value = /, '')
     .trimEnd();
+}
+
+/** Says in a sentence why a TOML file cannot be read, with the line of a mistake. */
+export function unreadableToml(path: string, error: unknown): string {
+  if (!(error instanceof TomlError)) return unreadableFile(path, error);
+  return `${path}: line ${error.line}: ${error.message.split('\n', 1)[0]}`;
 }

@@ -1,14 +1,16 @@
 import { readFileSync } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
-import { parse as parseToml, TomlError } from 'smol-toml';
+import { parse as parseToml } from 'smol-toml';
 import { quote } from '../errors.ts';
 import { isJsonObject } from '../oci/json.ts';
 import { parseSigningKey, type SigningKey } from '../trust/signing-key.ts';
 import type { TrustRule } from '../trust/trust-policy.ts';
+import { unreadableFile } from '../util/unreadable-file.ts';
 import { ConfigError } from './loader.ts';
 import { describeMistakes, PartsError } from './mistakes.ts';
 import type { Config } from './schema.ts';
 import { SOURCE_NAMES, SOURCES } from './sources.ts';
+import { unreadableToml } from './toml.ts';
 import { listOf, oneOf, pattern, type SettingType, text } from './types.ts';
 
 const requirement = oneOf('signature', 'none');
@@ -47,8 +49,7 @@ function rulesOf(path: string, mistakes: string[]): TrustRule[] {
     if (Array.isArray(rules)) return rules.map((rule, at) => ruleOf(rule, path, at + 1, mistakes));
     mistakes.push(`${path}: rules must be a list of tables, each under [[rules]].`);
   } catch (error) {
-    const where = error instanceof TomlError ? `${path}: line ${error.line}` : path;
-    mistakes.push(`${where}: ${(error as Error).message.split('\n', 1)[0]}`);
+    mistakes.push(unreadableToml(path, error));
   }
   return [];
 }
@@ -88,9 +89,8 @@ function keyOf(path: string, where: string, mistakes: string[]): SigningKey | un
     return parseSigningKey(basename(path).replace(/\.(?:pub|pem)$/, ''), readFileSync(path, 'utf8'));
   } catch (error) {
     const isOfSystem = error instanceof Error && 'code' in error;
-    mistakes.push(
-      `${where}: ${isOfSystem ? (error as Error).message : `${path} ${(error as Error).message}`}.`,
-    );
+    const reason = isOfSystem ? unreadableFile(path, error) : `${path} ${(error as Error).message}.`;
+    mistakes.push(`${where}: ${reason}`);
     return undefined;
   }
 }

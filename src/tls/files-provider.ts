@@ -1,5 +1,6 @@
 import { unwatchFile, watchFile } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { unreadableFile } from '../util/unreadable-file.ts';
 import { type Certificate, parseCertificate } from './certificate.ts';
 import { type CertificateFailure, type CertificateProvider, stateOf } from './certificate-provider.ts';
 
@@ -71,7 +72,12 @@ export async function createFilesProvider(options: FilesProviderOptions): Promis
   };
 }
 
-async function readCertificate(certFile: string, keyFile: string): Promise<Certificate> {
+/**
+ * Reads a certificate and its key.
+ *
+ * @throws Error with a full sentence if they cannot be served
+ */
+export async function readCertificate(certFile: string, keyFile: string): Promise<Certificate> {
   const cert = await readText(certFile);
   const key = await readText(keyFile);
   try {
@@ -85,6 +91,6 @@ async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    throw new Error(`The certificate cannot be read: ${(error as Error).message}.`);
+    throw new Error(unreadableFile(file, error));
   }
 }

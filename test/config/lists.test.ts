@@ -74,7 +74,7 @@ suite('lists in files', () => {
         const mistakes = error.mistakes.join('\n');
         assert.match(mistakes, /list: line 2: "busybox" must be a glob/);
         assert.match(mistakes, /list: line 1: "ghcr\.io\/\*\*" must be an address or a range/);
-        assert.match(mistakes, /^\/no\/list: ENOENT/m);
+        assert.match(mistakes, /^The file \/no\/list does not exist\.$/m);
         assert.match(mistakes, /^[\x20-\x7e\n]*$/);
         return true;
       },

@@ -152,7 +152,7 @@ suite('settings beside the URL of a Redis', () => {
     assert.throws(() => redisKeyOf(config), /at least 32 characters/);
     assert.throws(
       () => redisAddressOf({ ...config, redisPasswordFile: '/nowhere/p' }),
-      /\/nowhere\/p: ENOENT/,
+      /The file \/nowhere\/p does not exist/,
     );
   });
 
@@ -171,7 +171,10 @@ suite('settings beside the URL of a Redis', () => {
       const nothing = { username: undefined, password: undefined };
       assert.deepEqual(loginOf('--redis-sentinel-password-file', none), nothing);
     }
-    assert.throws(() => loginOf('--redis-sentinel-password-file', '/nowhere/p'), /\/nowhere\/p: ENOENT/);
+    assert.throws(
+      () => loginOf('--redis-sentinel-password-file', '/nowhere/p'),
+      /The file \/nowhere\/p does not exist/,
+    );
   });
 
   test('certificates for TLS are read from files, and unusable ones are refused at start', {
@@ -199,7 +202,7 @@ suite('settings beside the URL of a Redis', () => {
       ...{ authorities: undefined, certificate: both, key: both },
     });
     for (const [flags, sentence] of [
-      [['--redis-tls-ca-file', '/nowhere/ca'], /^\/nowhere\/ca: ENOENT/],
+      [['--redis-tls-ca-file', '/nowhere/ca'], /^The file \/nowhere\/ca does not exist/],
       [['--redis-tls-ca-file', path('key.pem')], /key\.pem contains no PEM certificate/],
       [['--redis-tls-cert-file', path('cert.pem')], /cert\.pem cannot be used for TLS: /],
       [

@@ -95,7 +95,7 @@ suite('the file of the policy', () => {
       '/policy.toml: unknown entry "extra". Supported: rules.',
       '/policy.toml: rule 1: images: entry 1, "busybox", must be a glob over registry/repository, such as docker.io/library/* or ghcr.io/**.',
       '/policy.toml: rule 1: /private.key holds a private key, which belongs to whoever signs: only its public half is for here.',
-      "/policy.toml: rule 1: ENOENT: no such file or directory, open '/missing.pub'.",
+      '/policy.toml: rule 1: The file /missing.pub does not exist.',
       '/policy.toml: rule 2: unknown entry "key". Supported: images, require and keys.',
       '/policy.toml: rule 2: images names no image.',
       '/policy.toml: rule 2: require "love" must be one of signature, none.',
@@ -109,7 +109,9 @@ suite('the file of the policy', () => {
     assert.match((await mistakesOf('[[rules]]\nimages = [')).join(), /^\/policy\.toml: line \d: /);
     assert.match((await mistakesOf('rules = 1')).join(), /^\/policy\.toml: rules must be a list of tables/);
     assert.match((await mistakesOf('rules = [1]')).join(), /^\/policy\.toml: rule 1: images must be a list/);
-    assert.throws(() => rules('--policy', '/nowhere/policy'), { message: /^\/nowhere\/policy: ENOENT/ });
+    assert.throws(() => rules('--policy', '/nowhere/policy'), {
+      message: /^The file \/nowhere\/policy does not exist\.$/,
+    });
   });
 
   test('is as the example has it, but for the keys that only an operator has', async () => {

@@ -356,7 +356,7 @@ suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 6
       env: { ...env, DOCKERPROXY_POLICY: '/nowhere' },
     });
     assert.equal(wrong.code, 78);
-    assert.match(wrong.stderr, /\/nowhere: ENOENT/);
+    assert.match(wrong.stderr, /The file \/nowhere does not exist\./);
   });
 
   test('are checked by the keys that the file names after SIGHUP; a file with a mistake changes nothing', async () => {
