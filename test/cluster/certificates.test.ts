@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
-import { suite, test } from 'node:test';
+import { copyFile, readFile, writeFile } from 'node:fs/promises';
+import { after, before, suite, test } from 'node:test';
 import { connect, type SecureVersion, type TLSSocket } from 'node:tls';
-import { makeCertificate } from '../../bench/certificate.ts';
+import { type Certificate, makeCertificate } from '../../bench/certificate.ts';
 import { certificateOf, forceRenewal, shownBy, startAcmeBed, untilIssued } from '../e2e/acme-bed.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { skipUnless } from '../support/packages.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { untilReplaced, workersOf } from './processes.ts';
+import { replace, workersOf } from './processes.ts';
 
 const WORKERS = { DOCKERPROXY_WORKERS: '2' };
 /** The number of connections, large enough that each worker has some. */
@@ -43,64 +43,68 @@ async function resumedAt(proxy: DockerProxy, maxVersion: SecureVersion): Promise
 }
 
 suite('the certificate of several processes', { skip: skipUnless('openssl'), timeout: 600_000 }, () => {
-  test('is read again once, and shown by all of them', async () => {
-    await using folder = await temporaryFolder();
-    await using next = await temporaryFolder();
-    const files = await makeCertificate(folder.path);
-    const made = await makeCertificate(next.path);
+  const stack = new AsyncDisposableStack();
+  let files: Certificate;
+  let proxy: DockerProxy;
+
+  before(async () => {
+    const folder = stack.use(await temporaryFolder());
+    files = await makeCertificate(folder.path);
     const args = ['--tls-cert-file', files.certificate, '--tls-key-file', files.key];
-    await using proxy = await startDockerProxy({ args, env: WORKERS });
-    const { fingerprint256: first } = new X509Certificate(await readFile(files.certificate));
-    const { fingerprint256: second } = new X509Certificate(await readFile(made.certificate));
-    assert.deepEqual(await allShownBy(proxy), [first]);
-    await writeFile(files.certificate, await readFile(made.certificate));
-    await writeFile(files.key, await readFile(made.key));
+    proxy = stack.use(await startDockerProxy({ args, env: WORKERS }));
+  });
+  after(() => stack.disposeAsync());
+
+  /** Writes the key of a new certificate, and returns the certificate. */
+  const newCertificate = async (): Promise<string> => {
+    await using folder = await temporaryFolder();
+    const made = await makeCertificate(folder.path);
+    await copyFile(made.key, files.key);
+    return readFile(made.certificate, 'utf8');
+  };
+  const untilAllShow = async (pem: string): Promise<void> => {
+    const { fingerprint256 } = new X509Certificate(pem);
+    await waitFor(async () => (await allShownBy(proxy)).join() === fingerprint256, {
+      what: 'the new one in all',
+    });
+  };
+
+  test('is read again once, and shown by all of them', async () => {
+    const { fingerprint256 } = new X509Certificate(await readFile(files.certificate));
+    assert.deepEqual(await allShownBy(proxy), [fingerprint256]);
+    const pem = await newCertificate();
+    await writeFile(files.certificate, pem);
     process.kill(proxy.pid, 'SIGHUP');
-    await waitFor(async () => (await allShownBy(proxy)).join() === second, { what: 'the new one in all' });
+    await untilAllShow(pem);
     assert.equal(proxy.logs().filter(({ msg }) => msg.startsWith('New certificate: ')).length, 1);
   });
 
-  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
-    test(`a session is resumed by each of them, also after a new certificate and a new worker: ${version}`, async () => {
-      await using folder = await temporaryFolder();
-      await using next = await temporaryFolder();
-      const files = await makeCertificate(folder.path);
-      const made = await makeCertificate(next.path);
-      const args = ['--tls-cert-file', files.certificate, '--tls-key-file', files.key];
-      await using proxy = await startDockerProxy({ args, env: WORKERS });
-      assert.equal(await resumedAt(proxy, version), CONNECTIONS);
-      await writeFile(files.certificate, await readFile(made.certificate));
-      await writeFile(files.key, await readFile(made.key));
-      process.kill(proxy.pid, 'SIGHUP');
-      const { fingerprint256: second } = new X509Certificate(await readFile(made.certificate));
-      await waitFor(async () => (await allShownBy(proxy)).join() === second, { what: 'the new one in all' });
-      assert.equal(await resumedAt(proxy, version), CONNECTIONS);
+  test('keeps sessions, which each of them resumes, also after a new certificate and a new worker', async () => {
+    const assertResumed = async () => {
+      for (const version of ['TLSv1.2', 'TLSv1.3'] as const)
+        assert.equal(await resumedAt(proxy, version), CONNECTIONS, version);
+    };
+    await assertResumed();
+    const pem = await newCertificate();
+    await writeFile(files.certificate, pem);
+    process.kill(proxy.pid, 'SIGHUP');
+    await untilAllShow(pem);
+    await assertResumed();
+    const [worker = 0] = workersOf(proxy);
+    await replace(proxy, worker, 'SIGKILL');
+    await assertResumed();
+  });
 
-      const [worker = 0] = workersOf(proxy);
-      process.kill(worker, 'SIGKILL');
-      await untilReplaced(proxy);
-      assert.equal(await resumedAt(proxy, version), CONNECTIONS);
-    });
-  }
-
-  test('a half-written chain ends no process, and is served once it is whole', async () => {
-    await using folder = await temporaryFolder();
-    await using next = await temporaryFolder();
-    const files = await makeCertificate(folder.path);
-    const made = await makeCertificate(next.path);
-    const args = ['--tls-cert-file', files.certificate, '--tls-key-file', files.key];
-    await using proxy = await startDockerProxy({ args, env: WORKERS });
+  test('with a half-written chain ends no process, and is served once it is whole', async () => {
     const workers = workersOf(proxy);
-    const before = await allShownBy(proxy);
-    const pem = await readFile(made.certificate, 'utf8');
-    await writeFile(files.key, await readFile(made.key));
+    const earlier = await allShownBy(proxy);
+    const pem = await newCertificate();
     await writeFile(files.certificate, `${pem}${pem.slice(0, 300)}`);
     const said = () => proxy.logs().find(({ msg }) => /cannot be served with its chain: /.test(msg));
     assert.equal((await waitFor(said, { what: 'the failure' })).code, 'files-unusable');
-    assert.deepEqual(await allShownBy(proxy), before);
+    assert.deepEqual(await allShownBy(proxy), earlier);
     await writeFile(files.certificate, `${pem}${pem}`);
-    const { fingerprint256 } = new X509Certificate(pem);
-    await waitFor(async () => (await allShownBy(proxy)).join() === fingerprint256, { what: 'the new one' });
+    await untilAllShow(pem);
     assert.deepEqual(workersOf(proxy), workers);
   });
 });

@@ -11,9 +11,9 @@ import type { OngoingDownload } from '../support/download.ts';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
 import { run } from '../support/process.ts';
-import { temporaryFolder } from '../support/temporary-folder.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { isRunning, untilReplaced, workersOf } from './processes.ts';
+import { isRunning, replace, workersOf } from './processes.ts';
 
 /** More bytes than the sockets can buffer when the server is killed. */
 const SIZE = 12_000_000;
@@ -53,7 +53,7 @@ suite('several processes, as they come and go', {
   const start = async (settings: NodeJS.ProcessEnv = {}): Promise<DockerProxy> =>
     bed.start(await bed.newFolder(), { ...WORKERS, ...settings });
   /** Downloads that pause halfway, distributed over two workers. */
-  const begin = async (proxy: DockerProxy, clients = CLIENTS): Promise<OngoingDownload[]> => {
+  const begin = async (proxy: DockerProxy, clients = 6): Promise<OngoingDownload[]> => {
     const downloads = Array.from({ length: clients }, () => bed.begin(proxy, image, 1));
     await waitFor(() => downloads.every((one) => one.received() > 0), { what: 'all downloads' });
     return downloads;
@@ -63,64 +63,123 @@ suite('several processes, as they come and go', {
     return Promise.all(downloads.map((one) => outcome(one, image)));
   };
 
-  test('a worker that is killed loses its own downloads alone, which wget -c finishes, and is replaced', async () => {
-    await using proxy = await start();
-    await using folder = await temporaryFolder();
-    const files = Array.from({ length: CLIENTS }, (_, at) => join(folder.path, `${at}.tar`));
-    const wget = (file: string, ...more: string[]) =>
-      run('wget', ['-q', '--tries=1', ...more, '-O', file, bed.url(proxy, image)]);
-    const slow = files.map((file) => wget(file, '--limit-rate=12m'));
-    const begun = () => proxy.logs().filter(({ msg }) => /^Downloading image: /.test(msg));
-    await waitFor(() => begun().length === CLIENTS);
-    const [victim] = begun().map(({ pid }) => Number(pid));
-    assert.ok(victim !== undefined);
-    const lost = begun().filter(({ pid }) => pid === victim).length;
-    assert.ok(lost > 0 && lost < CLIENTS, `${lost} of ${CLIENTS}`);
-    process.kill(victim, 'SIGKILL');
-    const codes = (await Promise.all(slow)).map(({ code }) => code);
-    assert.equal(codes.filter((code) => code !== 0).length, lost);
-    await untilReplaced(proxy);
-    assert.equal(workersOf(proxy).length, 2);
+  suite('whose workers are replaced', { concurrency: 1 }, () => {
+    let folder: TemporaryFolder;
+    let denied: string;
+    let proxy: DockerProxy;
 
-    for (const [at, file] of files.entries()) {
-      if (codes[at] !== 0) assert.equal((await wget(file, '-c')).code, 0);
-      assert.equal(hash('sha256', await readFile(file)), image.expected.sha256);
-    }
-  });
+    before(async () => {
+      folder = await temporaryFolder();
+      denied = join(folder.path, 'deny-clients');
+      await writeFile(denied, '');
+      proxy = await start({ DOCKERPROXY_METRICS_PORT: '0', DOCKERPROXY_DENY_CLIENTS_FILE: denied });
+    });
+    after(async () => {
+      await proxy[Symbol.asyncDispose]();
+      await folder[Symbol.asyncDispose]();
+    });
 
-  test('metrics are the sum of all, and do not go back when one is killed', async () => {
-    await using proxy = await start({ DOCKERPROXY_METRICS_PORT: '0' });
-    const url = proxy.logs().flatMap(({ msg }) => /^Metrics are at (\S+)$/.exec(msg)?.[1] ?? [])[0] ?? '';
-    const metric = async (series: string): Promise<number> => {
-      const lines = (await httpCall(url)).body.toString().split('\n');
-      return Number(lines.find((line) => line.startsWith(`${series} `))?.slice(series.length));
-    };
-    const requests = 'dockerproxy_http_requests_total{route="/healthz",method="GET",status="200"}';
-    const ask = (times: number) =>
-      Promise.all(Array.from({ length: times }, () => httpCall(`${proxy.url}/healthz`)));
-    const counted = (times: number) =>
-      waitFor(async () => (await metric(requests)) === times, { what: `${times} requests` });
-    await ask(40);
-    await counted(40);
-    const [victim = 0] = workersOf(proxy);
-    process.kill(victim, 'SIGKILL');
-    await untilReplaced(proxy);
-    assert.equal(await metric(requests), 40);
-    assert.equal(await metric('dockerproxy_workers'), 2);
-    assert.equal(await metric('dockerproxy_workers_lost_total'), 1);
-    await ask(10);
-    await counted(50);
-  });
+    test('a worker that is killed loses its own downloads alone, which wget -c finishes, and is replaced', async () => {
+      await using folder = await temporaryFolder();
+      const files = Array.from({ length: CLIENTS }, (_, at) => join(folder.path, `${at}.tar`));
+      const wget = (file: string, ...more: string[]) =>
+        run('wget', ['-q', '--tries=1', ...more, '-O', file, bed.url(proxy, image)]);
+      const slow = files.map((file) => wget(file, '--limit-rate=12m'));
+      const begun = () => proxy.logs().filter(({ msg }) => /^Downloading image: /.test(msg));
+      await waitFor(() => begun().length === CLIENTS);
+      const [victim] = begun().map(({ pid }) => Number(pid));
+      assert.ok(victim !== undefined);
+      const lost = begun().filter(({ pid }) => pid === victim).length;
+      assert.ok(lost > 0 && lost < CLIENTS, `${lost} of ${CLIENTS}`);
+      await replace(proxy, victim, 'SIGKILL');
+      const codes = (await Promise.all(slow)).map(({ code }) => code);
+      assert.equal(codes.filter((code) => code !== 0).length, lost);
+      assert.equal(workersOf(proxy).length, 2);
 
-  test('on SIGTERM all take no more connections, finish what they have begun, and end', async () => {
-    await using proxy = await start();
-    const workers = workersOf(proxy);
-    const downloads = await begin(proxy);
-    const ended = proxy.stop();
-    await waitFor(async () => !(await accepts(proxy.url)), { what: 'no more connections' });
-    assert.deepEqual(new Set(await resume(downloads)), new Set(['right']));
-    assert.equal(await ended, 0);
-    assert.deepEqual(workers.filter(isRunning), []);
+      for (const [at, file] of files.entries()) {
+        if (codes[at] !== 0) assert.equal((await wget(file, '-c')).code, 0);
+        assert.equal(hash('sha256', await readFile(file)), image.expected.sha256);
+      }
+    });
+
+    test('metrics are the sum of all, and do not go back when one is killed', async () => {
+      const url = proxy.logs().flatMap(({ msg }) => /^Metrics are at (\S+)$/.exec(msg)?.[1] ?? [])[0] ?? '';
+      const metric = async (series: string): Promise<number> => {
+        const lines = (await httpCall(url)).body.toString().split('\n');
+        return Number(lines.find((line) => line.startsWith(`${series} `))?.slice(series.length));
+      };
+      const lost = await metric('dockerproxy_workers_lost_total');
+      const requests = 'dockerproxy_http_requests_total{route="/healthz",method="GET",status="200"}';
+      const ask = (times: number) =>
+        Promise.all(Array.from({ length: times }, () => httpCall(`${proxy.url}/healthz`)));
+      const counted = (times: number) =>
+        waitFor(async () => (await metric(requests)) === times, { what: `${times} requests` });
+      await ask(40);
+      await counted(40);
+      const [victim = 0] = workersOf(proxy);
+      await replace(proxy, victim, 'SIGKILL');
+      assert.equal(await metric(requests), 40);
+      assert.equal(await metric('dockerproxy_workers'), 2);
+      assert.equal(await metric('dockerproxy_workers_lost_total'), lost + 1);
+      await ask(10);
+      await counted(50);
+    });
+
+    test('a worker that is asked to end finishes what it has begun while another takes its place', async () => {
+      const downloads = await begin(proxy);
+      const [leaving = 0] = workersOf(proxy);
+      await replace(proxy, leaving, 'SIGTERM');
+      assert.ok(isRunning(leaving));
+      const answers = Array.from({ length: 20 }, () => httpCall(`${proxy.url}/healthz`));
+      assert.deepEqual(new Set((await Promise.all(answers)).map(({ status }) => status)), new Set([200]));
+      assert.deepEqual(new Set(await resume(downloads)), new Set(['right']));
+      await waitFor(() => !isRunning(leaving), { what: 'its end' });
+      assert.equal(workersOf(proxy).length, 2);
+    });
+
+    test('no request is lost while workers come and go', async () => {
+      let isOver = false;
+      const statuses: number[] = [];
+      const clients = Array.from({ length: 8 }, async () => {
+        while (!isOver) statuses.push((await httpCall(`${proxy.url}/healthz`)).status);
+      });
+      for (const pid of workersOf(proxy)) await replace(proxy, pid, 'SIGTERM');
+      isOver = true;
+      await Promise.all(clients);
+      assert.deepEqual(new Set(statuses), new Set([200]));
+    });
+
+    test('SIGHUP reaches all of them, and is logged once', async () => {
+      const answers = async () => {
+        const all = await Promise.all(Array.from({ length: 6 }, () => httpCall(`${proxy.url}/dl`)));
+        return [...new Set(all.map(({ status }) => status))];
+      };
+      const told = (line: string) => proxy.logs().filter(({ msg }) => msg.includes(line)).length;
+      assert.deepEqual(await answers(), [400]);
+      await writeFile(denied, '127.0.0.1\n');
+      process.kill(proxy.pid, 'SIGHUP');
+      await waitFor(async () => (await answers()).join() === '403', { what: 'the new list in all workers' });
+      assert.equal(told('Reloaded the settings'), 1);
+      await writeFile(denied, 'nonsense\n');
+      process.kill(proxy.pid, 'SIGHUP');
+      await waitFor(() => told('stay as they were') === 1);
+      assert.deepEqual(await answers(), [403]);
+      await writeFile(denied, '');
+      process.kill(proxy.pid, 'SIGHUP');
+      await waitFor(async () => (await answers()).join() === '400', {
+        what: 'the empty list in all workers',
+      });
+    });
+
+    test('on SIGTERM all take no more connections, finish what they have begun, and end', async () => {
+      const workers = workersOf(proxy);
+      const downloads = await begin(proxy);
+      const ended = proxy.stop();
+      await waitFor(async () => !(await accepts(proxy.url)), { what: 'no more connections' });
+      assert.deepEqual(new Set(await resume(downloads)), new Set(['right']));
+      assert.equal(await ended, 0);
+      assert.deepEqual(workers.filter(isRunning), []);
+    });
   });
 
   for (const workers of [1, 2]) {
@@ -156,13 +215,11 @@ suite('several processes, as they come and go', {
   const primaryFirst = (proxy: DockerProxy) => [proxy.pid, ...workersOf(proxy)];
   const workersFirst = (proxy: DockerProxy) => [...workersOf(proxy), proxy.pid];
   for (const { who, signal, order } of [
-    { who: 'Ctrl-C, which a terminal sends to all of them', signal: 'SIGINT', order: workersFirst },
     {
-      who: 'Ctrl-C under npm, which sends it again',
+      who: 'Ctrl-C, which a terminal sends to all of them, and npm again',
       signal: 'SIGINT',
       order: (proxy: DockerProxy) => [...workersFirst(proxy), proxy.pid],
     },
-    { who: 'SIGTERM to the process group', signal: 'SIGTERM', order: primaryFirst },
     {
       who: 'SIGTERM to the process group, which workers notice first',
       signal: 'SIGTERM',
@@ -205,20 +262,6 @@ suite('several processes, as they come and go', {
     assert.deepEqual(new Set(await resume(downloads)), new Set(['broken']));
   });
 
-  test('a worker that is asked to end finishes what it has begun while another takes its place', async () => {
-    await using proxy = await start();
-    const downloads = await begin(proxy);
-    const [leaving = 0] = workersOf(proxy);
-    process.kill(leaving, 'SIGTERM');
-    await untilReplaced(proxy);
-    assert.ok(isRunning(leaving));
-    const answers = Array.from({ length: 20 }, () => httpCall(`${proxy.url}/healthz`));
-    assert.deepEqual(new Set((await Promise.all(answers)).map(({ status }) => status)), new Set([200]));
-    assert.deepEqual(new Set(await resume(downloads)), new Set(['right']));
-    await waitFor(() => !isRunning(leaving), { what: 'its end' });
-    assert.equal(workersOf(proxy).length, 2);
-  });
-
   test('without their primary, workers finish what they have begun, and none stays', async () => {
     await using proxy = await start();
     const workers = workersOf(proxy);
@@ -227,43 +270,6 @@ suite('several processes, as they come and go', {
     await waitFor(async () => !(await accepts(proxy.url)), { what: 'no more connections' });
     assert.deepEqual(new Set(await resume(downloads)), new Set(['right']));
     await waitFor(() => !workers.some(isRunning), { what: 'the end of all' });
-  });
-
-  test('no request is lost while workers come and go', async () => {
-    await using proxy = await start();
-    let isOver = false;
-    const statuses: number[] = [];
-    const clients = Array.from({ length: 8 }, async () => {
-      while (!isOver) statuses.push((await httpCall(`${proxy.url}/healthz`)).status);
-    });
-    for (const [times, pid] of workersOf(proxy).entries()) {
-      process.kill(pid, 'SIGTERM');
-      await untilReplaced(proxy, times + 1);
-    }
-    isOver = true;
-    await Promise.all(clients);
-    assert.deepEqual(new Set(statuses), new Set([200]));
-  });
-
-  test('SIGHUP reaches all of them, and is logged once', async () => {
-    await using folder = await temporaryFolder();
-    const list = join(folder.path, 'deny-clients');
-    await writeFile(list, '');
-    await using proxy = await start({ DOCKERPROXY_DENY_CLIENTS_FILE: list });
-    const answers = async () => {
-      const all = await Promise.all(Array.from({ length: 6 }, () => httpCall(`${proxy.url}/dl`)));
-      return [...new Set(all.map(({ status }) => status))];
-    };
-    const told = (line: string) => proxy.logs().filter(({ msg }) => msg.includes(line)).length;
-    assert.deepEqual(await answers(), [400]);
-    await writeFile(list, '127.0.0.1\n');
-    process.kill(proxy.pid, 'SIGHUP');
-    await waitFor(async () => (await answers()).join() === '403', { what: 'the new list in all workers' });
-    assert.equal(told('Reloaded the settings'), 1);
-    await writeFile(list, 'nonsense\n');
-    process.kill(proxy.pid, 'SIGHUP');
-    await waitFor(() => told('stay as they were') === 1);
-    assert.deepEqual(await answers(), [403]);
   });
 });
 

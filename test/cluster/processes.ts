@@ -19,8 +19,18 @@ export function isRunning(pid: number): boolean {
 
 /** Waits until a number of workers were replaced since the start. */
 export async function untilReplaced(proxy: DockerProxy, times = 1): Promise<void> {
-  const replacements = () => proxy.logs().filter(({ msg }) => msg === 'Another worker serves');
-  await waitFor(() => replacements().length >= times, { what: 'another worker', timeout: 20_000 });
+  await waitFor(() => replacements(proxy) >= times, { what: 'another worker', timeout: 20_000 });
+}
+
+/** Ends a worker by a signal, and waits until another one serves in its place. */
+export async function replace(proxy: DockerProxy, worker: number, signal: NodeJS.Signals): Promise<void> {
+  const earlier = replacements(proxy);
+  process.kill(worker, signal);
+  await untilReplaced(proxy, earlier + 1);
+}
+
+function replacements(proxy: DockerProxy): number {
+  return proxy.logs().filter(({ msg }) => msg === 'Another worker serves').length;
 }
 
 function commandOf(pid: number): string {

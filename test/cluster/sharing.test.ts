@@ -43,9 +43,6 @@ suite('state that several processes share', { skip: skipUnless('docker-registry'
   });
   after(() => bed[Symbol.asyncDispose]());
 
-  const start = async (settings: NodeJS.ProcessEnv): Promise<DockerProxy> =>
-    bed.start(await bed.newFolder(), { ...WORKERS, ...settings });
-
   test('each blob and the manifest cost the registry one request, however many want them', async () => {
     bed.reset();
     const folder = await bed.newFolder();
@@ -63,34 +60,47 @@ suite('state that several processes share', { skip: skipUnless('docker-registry'
     await onlyVerified(folder);
   });
 
-  test('requests are counted to the last one over all connections', async () => {
-    await using proxy = await start({ DOCKERPROXY_RATE_LIMIT: '20/hour' });
-    const answers = await Promise.all(Array.from({ length: 60 }, () => httpCall(`${proxy.url}/dl`)));
-    assert.deepEqual(tally(answers.map(({ status }) => status)), { 400: 20, 429: 40 });
-  });
+  suite('the limits of one service', () => {
+    const REQUESTS = 40;
+    let proxy: DockerProxy;
 
-  test('downloads at once are counted to the last one over all connections', async () => {
-    await using proxy = await start({ DOCKERPROXY_DOWNLOADS_PER_IP: '3' });
-    assert.deepEqual(
-      proxy.logs().filter(({ level }) => level >= 40),
-      [],
-    );
-    const downloads = tags.map((tag) => startDownload(bed.url(proxy, tag), { pauseAt: 1 }));
-    await waitFor(() => downloads.every((one) => one.received() > 0), { what: 'all answers' });
-    assert.equal((await limitsOf(proxy)).downloads.active, 3);
-    for (const one of downloads) one.resume();
-    const statuses = await Promise.all(downloads.map(async ({ done }) => (await done).status));
-    assert.deepEqual(tally(statuses), { 200: 3, 429: 5 });
-    await waitFor(async () => (await limitsOf(proxy)).downloads.active === 0);
-  });
+    before(async () => {
+      proxy = await bed.start(await bed.newFolder(), {
+        ...WORKERS,
+        DOCKERPROXY_RATE_LIMIT: `${REQUESTS}/hour`,
+        DOCKERPROXY_DOWNLOADS_PER_IP: '3',
+        DOCKERPROXY_DAILY_BYTES: `${5 * large.expected.size}`,
+      });
+    });
+    after(() => proxy[Symbol.asyncDispose]());
 
-  test('the bytes of a day are counted over all connections', async () => {
-    const day = 2 * large.expected.size;
-    await using proxy = await start({ DOCKERPROXY_DAILY_BYTES: `${day}` });
-    await bed.check(proxy, large);
-    await bed.check(proxy, large);
-    await waitFor(async () => (await limitsOf(proxy)).bytes.remaining === 0);
-    const answers = await Promise.all(Array.from({ length: 8 }, () => httpCall(bed.url(proxy, layered))));
-    assert.deepEqual(tally(answers.map(({ status }) => status)), { 429: 8 });
+    test('downloads at once are counted to the last one over all connections', async () => {
+      assert.deepEqual(
+        proxy.logs().filter(({ level }) => level >= 40),
+        [],
+      );
+      const downloads = tags.map((tag) => startDownload(bed.url(proxy, tag), { pauseAt: 1 }));
+      await waitFor(() => downloads.every((one) => one.received() > 0), { what: 'all answers' });
+      assert.equal((await limitsOf(proxy)).downloads.active, 3);
+      for (const one of downloads) one.resume();
+      const statuses = await Promise.all(downloads.map(async ({ done }) => (await done).status));
+      assert.deepEqual(tally(statuses), { 200: 3, 429: 5 });
+      await waitFor(async () => (await limitsOf(proxy)).downloads.active === 0);
+    });
+
+    test('the bytes of a day are counted over all connections', async () => {
+      await bed.check(proxy, large);
+      await bed.check(proxy, large);
+      await waitFor(async () => (await limitsOf(proxy)).bytes.remaining === 0);
+      const answers = await Promise.all(Array.from({ length: 8 }, () => httpCall(bed.url(proxy, layered))));
+      assert.deepEqual(tally(answers.map(({ status }) => status)), { 429: 8 });
+    });
+
+    test('requests are counted to the last one over all connections', async () => {
+      const earlier = tags.length + 2 + 8;
+      const answers = await Promise.all(Array.from({ length: 60 }, () => httpCall(`${proxy.url}/dl`)));
+      const left = REQUESTS - earlier;
+      assert.deepEqual(tally(answers.map(({ status }) => status)), { 400: left, 429: 60 - left });
+    });
   });
 });
