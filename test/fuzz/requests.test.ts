@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Agent, request } from 'node:http';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { startServer } from '../http/samples.ts';
+import { sharedServer } from '../http/samples.ts';
 import { hostileText, mutated } from './arbitraries.ts';
 import { runs } from './budget.ts';
 
@@ -80,7 +80,7 @@ interface Answer {
 
 suite('arbitrary requests', { timeout: 600_000 }, () => {
   test('is answered, in order, by no mistake of ours', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const agent = new Agent({ keepAlive: true, maxSockets: 4 });
     const ask = (method: string, path: string, headers: Record<string, string>): Promise<Answer> =>
       new Promise((resolve, reject) => {

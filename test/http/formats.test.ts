@@ -5,7 +5,7 @@ import { helpText } from '../../src/cli/help.ts';
 import { parseSaveArguments } from '../../src/cli/save-arguments.ts';
 import { parseArchiveQuery } from '../../src/download/query.ts';
 import { LANGUAGES } from '../../src/http/web-assets.ts';
-import { startServer } from './samples.ts';
+import { sharedServer } from './samples.ts';
 
 interface Parameter {
   readonly name: string;
@@ -14,7 +14,7 @@ interface Parameter {
 
 suite('each format', () => {
   test('is a choice of each documented operation that has formats', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const { paths } = JSON.parse((await server.get('/openapi.json')).body.toString());
     const operations = Object.values<{ get: { parameters?: Parameter[] } }>(paths);
     const choices = operations.flatMap(({ get: { parameters = [] } }) =>
@@ -29,7 +29,7 @@ suite('each format', () => {
   });
 
   test('is an option of the page in each language', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     for (const lang of LANGUAGES) {
       const html = (await server.get(`/?lang=${lang}`)).body.toString();
       const [, select = ''] = /<select id="format">(.*?)<\/select>/s.exec(html) ?? [];

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { type Answer, problemOf, requestHead, speak, startServer } from './samples.ts';
+import { type Answer, problemOf, requestHead, sharedServer, speak } from './samples.ts';
 
 /** Texts that would end a line, a header or a path, or control a terminal. */
 const HOSTILE = [
@@ -52,7 +52,7 @@ function assertHarmless({ head, status }: Answer): void {
 suite('a hostile reference', { timeout: 600_000 }, () => {
   for (const image of HOSTILE) {
     test(`${image} reaches neither headers nor the log nor another path`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       for (const path of [`/dl?myimage=${image}`, `/dl/${image}.tar`, `/dl/status?myimage=${image}`]) {
         const answer = await server.get(path);
         assertHarmless(answer);
@@ -68,7 +68,7 @@ suite('a hostile reference', { timeout: 600_000 }, () => {
   }
 
   test('in other parameters is as harmless', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     // This is a valid name for a platform.
     for (const value of HOSTILE.filter((text) => text !== 'constructor/prototype')) {
       for (const query of [
@@ -87,7 +87,7 @@ suite('a hostile reference', { timeout: 600_000 }, () => {
   });
 
   test('in headers, as bytes that the parser accepts, is harmless', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const bytes = '\x9b31m\xff\x85';
     for (const name of [
       'range',

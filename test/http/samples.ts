@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { Readable, Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
+import { after } from 'node:test';
 import { pino } from 'pino';
 import { FORMAT_NAMES } from '../../src/archive/format.ts';
 import { createChecksums } from '../../src/download/checksums.ts';
@@ -185,6 +186,7 @@ export interface RunningServer extends AsyncDisposable {
   logged(message: RegExp): Promise<LogLine>;
   get(path: string, headers?: Record<string, string>): Promise<Answer>;
   send(method: string, path: string, headers?: Record<string, string>): Promise<Answer>;
+  closeConnections(): void;
 }
 
 /** For immediate results: the signal aborts a wait that takes longer. */
@@ -279,11 +281,31 @@ export async function startServer(setup: ServerSetup = {}): Promise<RunningServe
     },
     get: (path, headers) => send('GET', path, headers),
     send,
+    closeConnections: () => app.server.closeAllConnections(),
     [Symbol.asyncDispose]: async () => {
       app.server.closeAllConnections();
       await app.close();
     },
   };
+}
+
+let shared: Promise<RunningServer> | undefined;
+let openShared: NonNullable<ServerSetup['open']>;
+after(async () => (await shared)?.[Symbol.asyncDispose]());
+
+/**
+ * Starts one server for all tests of the process, because a start takes more time than most tests. Its disposal only
+ * closes the connections. Tests that run at the same time must not share it.
+ */
+export async function sharedServer(
+  open: NonNullable<ServerSetup['open']> = () => sampleArchive(),
+): Promise<RunningServer> {
+  openShared = open;
+  shared ??= startServer({ open: (request, signal) => openShared(request, signal) });
+  const server = await shared;
+  server.requests.length = 0;
+  server.log.length = 0;
+  return { ...server, [Symbol.asyncDispose]: async () => server.closeConnections() };
 }
 
 /** A response as received. */

@@ -6,7 +6,14 @@ import { ServiceError } from '../../../src/errors.ts';
 import { ImageDetails } from '../../../src/http/api/image.ts';
 import { formatPlatform } from '../../../src/oci/platform.ts';
 import type { DetailsRequest } from '../../../src/sources/image-catalogue.ts';
-import { DIGEST, problemOf, type RunningServer, sampleDetails, startServer } from '../samples.ts';
+import {
+  DIGEST,
+  problemOf,
+  type RunningServer,
+  sampleDetails,
+  sharedServer,
+  startServer,
+} from '../samples.ts';
 
 const IMAGE = '/api/v1/image?myimage=busybox:1.36';
 
@@ -20,7 +27,7 @@ async function detailsAt(server: RunningServer, path: string): Promise<ImageDeta
 
 suite('GET /api/v1/image', { timeout: 600_000 }, () => {
   test('tells what the image is, as its schema has it', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const details = await detailsAt(server, `${IMAGE}&platform=linux/amd64`);
     assert.equal(details.reference, 'docker.io/library/busybox:1.36');
     assert.equal(details.name, 'busybox:1.36');
@@ -69,7 +76,7 @@ suite('GET /api/v1/image', { timeout: 600_000 }, () => {
   ];
   for (const [reference, expected] of pins) {
     test(`${reference} is pinned by the name that its archive has in it`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       const { pinned } = await detailsAt(server, `/api/v1/image?myimage=${reference}`);
       assert.equal(pinned, expected);
       assert.equal((await detailsAt(server, `/api/v1/image?myimage=${expected}`)).pinned, expected);

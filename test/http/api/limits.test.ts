@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Value } from 'typebox/value';
 import { ClientLimits } from '../../../src/http/api/limits.ts';
-import { problemOf, type RunningServer, startServer } from '../samples.ts';
+import { problemOf, type RunningServer, sharedServer, startServer } from '../samples.ts';
 
 async function limitsOf(server: RunningServer, headers = {}): Promise<ClientLimits> {
   const answer = await server.get('/api/v1/limits', headers);
@@ -99,7 +99,7 @@ suite('GET /api/v1/limits', { timeout: 600_000 }, () => {
   });
 
   test('takes no parameters', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const answer = await server.get('/api/v1/limits?client=192.0.2.1');
     assert.equal(answer.status, 400);
     assert.equal(problemOf(answer).status, 400);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
-import { INFO, problemOf, startServer } from '../samples.ts';
+import { INFO, problemOf, sharedServer, startServer } from '../samples.ts';
 
 interface Operation {
   operationId?: string;
@@ -25,7 +25,7 @@ interface Document {
 }
 
 async function documentOf(): Promise<Document> {
-  await using server = await startServer();
+  await using server = await sharedServer();
   const answer = await server.get('/openapi.json');
   assert.equal(answer.status, 200);
   assert.match(answer.header('content-type') ?? '', /^application\/json/);
@@ -81,7 +81,7 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
   });
 
   test('the parameters of downloads are those that there are, and no other', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const { paths } = await documentOf();
     for (const [documented, path] of [
       ['/dl', '/dl?myimage=a&'],
@@ -115,7 +115,7 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
   });
 
   test('the download reads its query as ever, whatever is documented', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const answer = await server.get('/dl?myimage=a&arch=arm64');
     assert.equal(answer.reason, 'Unknown parameter "arch"');
   });
@@ -130,7 +130,7 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
   });
 
   test('all problems share one schema except in the registry API, and the archive is binary', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const text = (await server.get('/openapi.json')).body.toString();
     assert.equal(text.split('"violated-policies":').length, 2, 'The schema is in the document once');
     const { paths } = JSON.parse(text);
@@ -163,7 +163,7 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
   });
 
   test('the Location header of a redirect has one schema', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const text = (await server.get('/openapi.json')).body.toString();
     assert.match(text, /"Location":\{"schema":\{[^{}]*"type":"string"/);
     assert.doesNotMatch(text, /"schema":\{"schema"/);

@@ -4,7 +4,7 @@ import { Value } from 'typebox/value';
 import { SearchResults } from '../../../src/http/api/search.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
 import type { FoundRepository, RepositorySearch } from '../../../src/registry/hub-search.ts';
-import { problemOf, type ServerSetup, startServer } from '../samples.ts';
+import { problemOf, type ServerSetup, sharedServer, startServer } from '../samples.ts';
 
 const found = (name: string): FoundRepository => ({
   ...{ reference: parseReference(name), name, description: 'A server.', stars: 3, official: false },
@@ -51,7 +51,7 @@ suite('GET /api/v1/search', { timeout: 600_000 }, () => {
 
   for (const query of ['', '?q=a', `?q=${'a'.repeat(101)}`, '?q=ab&q=cd']) {
     test(`/api/v1/search${query.slice(0, 20)} is refused`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       assert.equal(problemOf(await server.get(`/api/v1/search${query}`)).code, 'parameter-invalid');
     });
   }

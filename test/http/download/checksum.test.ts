@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
-import { ETAG, FILE, problemOf, sampleArchive, startServer } from '../samples.ts';
+import { ETAG, FILE, problemOf, sampleArchive, sharedServer, startServer } from '../samples.ts';
 
 const DL = '/dl?myimage=busybox';
 const MIB = 2 ** 20;
@@ -19,7 +19,7 @@ function largeArchive() {
 
 suite('the checksum of a download', { timeout: 600_000 }, () => {
   test('is a line for sha256sum -c, by a parameter or by the path', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const line = `${sha256(FILE)}  busybox.tar\n`;
     for (const path of [`${DL}&checksum=1`, '/dl/busybox.tar.sha256', '/dl/busybox.tar?checksum=1']) {
       const answer = await server.get(path);
@@ -32,7 +32,7 @@ suite('the checksum of a download', { timeout: 600_000 }, () => {
   });
 
   test('by the path has the name that wget saves that path by', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const answer = await server.get('/dl/ghcr.io/org/app:1.2.tar.sha256');
     assert.equal(answer.body.toString(), `${sha256(FILE)}  app:1.2.tar\n`);
   });
@@ -172,7 +172,7 @@ suite('parts of a download', { timeout: 600_000 }, () => {
   });
 
   test('a part larger than the file is the file', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const answer = await server.get(`${DL}&parts=4GiB&part=1`);
     assert.ok(answer.body.equals(FILE));
     assert.equal(answer.header('content-disposition'), 'attachment; filename="busybox.tar.part01of01"');

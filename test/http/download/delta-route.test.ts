@@ -4,7 +4,7 @@ import { tagCommands } from '../../../src/download/tag-commands.ts';
 import { detail } from '../../../src/errors/details.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { formatReference, parseReference } from '../../../src/oci/reference.ts';
-import { DIGEST, ETAG, FILE, problemOf, sampleArchive, startServer } from '../samples.ts';
+import { DIGEST, ETAG, FILE, problemOf, sampleArchive, sharedServer, startServer } from '../samples.ts';
 
 const DELTA = '/api/v1/delta?myimage=app:2.1&have=app:2.0';
 const LAYER = { mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', digest: DIGEST, size: 5000 };
@@ -24,7 +24,7 @@ suite('/api/v1/delta', { timeout: 600_000 }, () => {
       unknown: 2,
       untagged: [untagged],
     };
-    await using server = await startServer({ open: () => sampleArchive({ omitted }) });
+    await using server = await sharedServer(() => sampleArchive({ omitted }));
     const answer = await server.get(`${DELTA}&have=${DIGEST}&platform=linux/arm64&format=oci`);
     assert.deepEqual(JSON.parse(answer.body.toString()), {
       filename: 'busybox.tar',
@@ -60,7 +60,7 @@ suite('/api/v1/delta', { timeout: 600_000 }, () => {
   });
 
   test('names the missing, unknown or wrong value', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     assert.match((await server.get('/api/v1/delta?myimage=app')).reason, /have/);
     assert.equal((await server.get('/api/v1/delta?have=app')).status, 400);
     assert.equal((await server.get(`${DELTA}&parts=4GiB`)).status, 400);
@@ -77,7 +77,7 @@ suite('/api/v1/delta', { timeout: 600_000 }, () => {
 suite('a delta', { timeout: 600_000 }, () => {
   test('says in a header what it needs, and is pinned where all that it is made from is', async () => {
     const omitted = { layers: [LAYER], fullSize: FILE.length + 5000, held: [], unknown: 0, untagged: [] };
-    await using server = await startServer({ open: () => sampleArchive({ omitted }) });
+    await using server = await sharedServer(() => sampleArchive({ omitted }));
     const [image, older] = [`a@${DIGEST}`, `b@${DIGEST}`];
     const delta = await server.get(`/dl?myimage=${image}&have=${older}`);
     assert.match(

@@ -4,7 +4,7 @@ import { suite, test } from 'node:test';
 import { detail } from '../../../src/errors/details.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import type { LiveArchive } from '../../../src/sources/image-source.ts';
-import { FILE, problemOf, sampleArchive, startServer } from '../samples.ts';
+import { FILE, problemOf, sampleArchive, sharedServer } from '../samples.ts';
 
 const DL = '/dl?myimage=busybox&stream=1';
 
@@ -15,7 +15,7 @@ function liveArchive(start: LiveArchive['start']): LiveArchive {
 
 suite('an archive that is made as it is sent', { timeout: 600_000 }, () => {
   test('has no length, no ETag, and no ranges', async () => {
-    await using server = await startServer({ open: () => liveArchive(async () => Readable.from([FILE])) });
+    await using server = await sharedServer(() => liveArchive(async () => Readable.from([FILE])));
     const { status, header, body } = await server.get(DL, { range: 'bytes=1-2', 'if-none-match': '"x"' });
     assert.equal(status, 200);
     for (const name of ['content-length', 'etag', 'content-range']) assert.equal(header(name), undefined);
@@ -34,7 +34,7 @@ suite('an archive that is made as it is sent', { timeout: 600_000 }, () => {
       isBegun = true;
       return Readable.from([FILE]);
     };
-    await using server = await startServer({ open: () => liveArchive(start) });
+    await using server = await sharedServer(() => liveArchive(start));
     const { status, header } = await server.send('HEAD', DL);
     assert.deepEqual([status, header('content-type'), isBegun], [200, 'application/x-tar', false]);
     assert.equal(header('content-length'), undefined);
@@ -42,20 +42,20 @@ suite('an archive that is made as it is sent', { timeout: 600_000 }, () => {
 
   test('reports a failure before the first byte as a problem, and breaks the connection after it', async () => {
     const failed = new ServiceError('engine-failed', detail('engine-refused', {}));
-    await using early = await startServer({ open: () => liveArchive(() => Promise.reject(failed)) });
+    await using early = await sharedServer(() => liveArchive(() => Promise.reject(failed)));
     assert.equal(problemOf(await early.get(DL)).code, 'engine-failed');
     const half = async function* (): AsyncGenerator<Buffer> {
       yield FILE.subarray(0, 5000);
       throw failed;
     };
-    await using late = await startServer({ open: () => liveArchive(async () => Readable.from(half())) });
+    await using late = await sharedServer(() => liveArchive(async () => Readable.from(half())));
     const { status, body } = await late.get(DL);
     assert.equal(status, 200);
     assert.doesNotMatch(body.toString(), /0\r\n\r\n$/);
   });
 
   test('If-Match fails, since nothing tells one from another', async () => {
-    await using server = await startServer({ open: () => liveArchive(async () => Readable.from([FILE])) });
+    await using server = await sharedServer(() => liveArchive(async () => Readable.from([FILE])));
     assert.equal((await server.get(DL, { 'if-match': '"x"' })).status, 412);
     assert.equal((await server.get(DL, { 'if-match': '*' })).status, 200);
   });

@@ -6,7 +6,16 @@ import type { Addresses } from '../../../src/http/protocol/own-address.ts';
 import { skipUnless } from '../../support/packages.ts';
 import { run } from '../../support/process.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
-import { type Answer, DIGEST, FILE, problemOf, sampleArchive, speak, startServer } from '../samples.ts';
+import {
+  type Answer,
+  DIGEST,
+  FILE,
+  problemOf,
+  sampleArchive,
+  sharedServer,
+  speak,
+  startServer,
+} from '../samples.ts';
 
 const DL = '/dl?myimage=busybox';
 const MIB = 2 ** 20;
@@ -37,7 +46,7 @@ function linksOf({ head }: Answer): string[] {
 
 suite('the metalink of a download', { timeout: 600_000 }, () => {
   test('has name, size, checksum and address, by a parameter or by the path', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     for (const path of [`${DL}&metalink=1`, '/dl/busybox.tar.meta4', '/dl/busybox.tar?metalink=1']) {
       const answer = await server.get(path);
       assert.equal(answer.status, 200, path);
@@ -260,7 +269,7 @@ suite('the URLs of a metalink', { timeout: 600_000 }, () => {
   });
 
   test('needs a Host header, which a download by HTTP/1.0 does not', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const ask = (path: string) => speak(server.port, `GET ${path} HTTP/1.0\r\n\r\n`);
     assert.equal((await ask(DL)).status, 200);
     assert.equal(problemOf(await ask(`${DL}&metalink=1`)).code, 'request-malformed');

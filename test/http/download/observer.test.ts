@@ -3,14 +3,14 @@ import { suite, test } from 'node:test';
 import { detail } from '../../../src/errors/details.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { streamFrom } from '../../../src/util/streams.ts';
-import { DIGEST, ETAG, FILE, sampleArchive, startServer } from '../samples.ts';
+import { DIGEST, ETAG, FILE, sampleArchive, sharedServer, startServer } from '../samples.ts';
 
 const DL = '/dl?myimage=busybox';
 const WARN = 40;
 
 suite('the log of a download', { timeout: 600_000 }, () => {
   test('begins with the image as it was asked for', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     await server.get('/dl?myimage=docker.io/library/busybox&myimage=ghcr.io/org/app:1', {
       range: 'bytes=5-',
     });
@@ -22,7 +22,7 @@ suite('the log of a download', { timeout: 600_000 }, () => {
   });
 
   test('ends well with digest, bytes and seconds', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     await server.get(DL);
     const line = await server.logged(/^\[/);
     assert.match(line.msg, new RegExp(`^\\[OK\\] busybox ${DIGEST}: 10000 bytes in [0-9.]+ s$`));
@@ -34,7 +34,7 @@ suite('the log of a download', { timeout: 600_000 }, () => {
   });
 
   test('tells the bytes of a range', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     await server.get(DL, { range: 'bytes=1000-1999' });
     const line = await server.logged(/^\[OK\] busybox sha256:\w+: 1000 bytes/);
     assert.deepEqual([line.status, line.offset, line.bytes], [206, 1000, 1000]);
@@ -47,7 +47,7 @@ suite('the log of a download', { timeout: 600_000 }, () => {
   });
 
   test('tells what the client had already', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     await server.get(DL, { 'if-none-match': ETAG });
     const line = await server.logged(/^\[/);
     assert.equal(line.msg, '[OK] busybox is not modified');
@@ -96,7 +96,7 @@ suite('the log of a download', { timeout: 600_000 }, () => {
   }
 
   test('has one end for one beginning', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     await server.get(DL);
     await server.get(DL, { range: 'bytes=20000-' });
     await server.logged(/^\[FAILED\]/);

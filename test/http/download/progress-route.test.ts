@@ -4,7 +4,7 @@ import { Value } from 'typebox/value';
 import { inEnglish, detail as sentence } from '../../../src/errors/details.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { Problem } from '../../../src/http/problems/problem-schema.ts';
-import { FILE, problemOf, sampleArchive, startServer } from '../samples.ts';
+import { FILE, problemOf, sampleArchive, sharedServer, startServer } from '../samples.ts';
 
 const STATUS = '/dl/status?myimage=busybox';
 
@@ -18,7 +18,7 @@ function eventsOf(body: Buffer): [string, unknown][] {
 
 suite('how far a download is', { timeout: 600_000 }, () => {
   test('an archive without preparation is ready', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const { status, header, body } = await server.get(STATUS);
     assert.equal(status, 200);
     assert.equal(header('content-type'), 'text/event-stream; charset=utf-8');

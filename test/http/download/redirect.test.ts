@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { parsePlatform } from '../../../src/oci/platform.ts';
-import { DIGEST, sampleArchive, startServer } from '../samples.ts';
+import { DIGEST, sampleArchive, sharedServer, startServer } from '../samples.ts';
 
 const OTHER = `sha256:${'b'.repeat(64)}`;
 
@@ -21,7 +21,7 @@ suite('redirect=1', { timeout: 600_000 }, () => {
     ['/dl?myimage=busybox&parts=1MiB&part=2', `/dl?myimage=busybox@${DIGEST}&parts=1048576&part=2`],
   ] as const) {
     test(`leads from ${asked} to ${location}`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       for (const method of ['GET', 'HEAD']) {
         const answer = await server.send(method, `${asked}&redirect=1`);
         assert.equal(answer.status, 307, answer.head);
@@ -77,7 +77,7 @@ suite('redirect=1', { timeout: 600_000 }, () => {
   });
 
   test('says that a tag is an old one, where its registry does not answer', async () => {
-    await using server = await startServer({ open: () => ({ ...sampleArchive(), staleSince: 0 }) });
+    await using server = await sharedServer(() => ({ ...sampleArchive(), staleSince: 0 }));
     const answer = await server.get('/dl?myimage=busybox&redirect=1');
     assert.match(answer.header('dockerproxy-notice') ?? '', /registry does not answer/);
   });
@@ -95,7 +95,7 @@ suite('cache headers', { timeout: 600_000 }, () => {
   const PINNED = `/dl?myimage=busybox@${DIGEST}`;
 
   test('a file by digest is the same for everyone, forever, in all its answers', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const whole = await server.get(PINNED);
     const etag = whole.header('etag') ?? '';
     const answers = [
@@ -120,7 +120,7 @@ suite('cache headers', { timeout: 600_000 }, () => {
 
   test('a file of an index is forever where the URL says for which platform', async () => {
     const platform = parsePlatform('linux/arm64');
-    await using server = await startServer({ open: () => sampleArchive({ platform }) });
+    await using server = await sharedServer(() => sampleArchive({ platform }));
     const cacheControl = async (url: string) => (await server.get(url)).header('cache-control');
     assert.equal(await cacheControl(PINNED), 'public, no-cache', 'the default of this service chose');
     assert.match((await cacheControl(`${PINNED}&platform=linux/arm64`)) ?? '', /immutable$/);

@@ -17,6 +17,7 @@ import {
   problemOf,
   requestHead,
   sampleArchive,
+  sharedServer,
   soon,
   startServer,
 } from '../samples.ts';
@@ -40,7 +41,7 @@ function assertWhole(answer: Answer): void {
 
 suite('a download', { timeout: 600_000 }, () => {
   test('is the file, with what describes it', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const answer = await server.get(DL);
     assertWhole(answer);
     assert.equal(answer.header('content-type'), 'application/x-tar');
@@ -53,7 +54,7 @@ suite('a download', { timeout: 600_000 }, () => {
   });
 
   test('asks the source for what the URL says', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     await server.get('/dl?myimage=b/b:1&myimage=a%2Fa&platform=linux/arm64&format=oci');
     const [request] = server.requests;
     assert.deepEqual(request?.references.map(formatReference), ['docker.io/b/b:1', 'docker.io/a/a:latest']);
@@ -63,7 +64,7 @@ suite('a download', { timeout: 600_000 }, () => {
   });
 
   test('has a path form, for which the same holds', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     assertWhole(await server.get('/dl/ghcr.io/org/app:1.2.tar?platform=linux/arm64'));
     assertWhole(await server.get('/dl/ghcr.io%2Forg%2Fapp%3A1.2.tar'));
     const names = server.requests.map(({ references }) => references.map(formatReference).join());
@@ -72,12 +73,12 @@ suite('a download', { timeout: 600_000 }, () => {
 
   test('with several images names all their digests', async () => {
     const digests = [DIGEST, `sha256:${'0'.repeat(64)}` as typeof DIGEST];
-    await using server = await startServer({ open: () => sampleArchive({ digests }) });
+    await using server = await sharedServer(() => sampleArchive({ digests }));
     assert.equal((await server.get(`${DL}&myimage=a`)).header('docker-content-digest'), digests.join(', '));
   });
 
   test('with zstd layers says which engines cannot load it', async () => {
-    await using server = await startServer({ open: () => sampleArchive({ zstd: true }) });
+    await using server = await sharedServer(() => sampleArchive({ zstd: true }));
     for (const method of ['GET', 'HEAD']) {
       const answer = await server.send(method, DL);
       assert.match(answer.header('dockerproxy-notice') ?? '', /zstd.*Docker Engine before 23\.0/);
@@ -85,7 +86,7 @@ suite('a download', { timeout: 600_000 }, () => {
   });
 
   test('is immutable where every image is pinned by digest, and revalidated otherwise', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const pinned = `a/b@sha256:${'1'.repeat(64)}`;
     const cacheControl = async (path: string): Promise<string | undefined> =>
       (await server.get(path)).header('cache-control');
@@ -143,14 +144,14 @@ suite('HEAD', { timeout: 600_000 }, () => {
   });
 
   test('knows no ranges', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const answer = await server.send('HEAD', DL, { range: 'bytes=0-9' });
     assert.equal(answer.status, 200);
     assert.equal(answer.header('content-length'), `${FILE.length}`);
   });
 
   test('settles conditions', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     assert.equal((await server.send('HEAD', DL, { 'if-none-match': ETAG })).status, 304);
     assert.equal((await server.send('HEAD', DL, { 'if-match': '"x"' })).status, 412);
   });
@@ -170,7 +171,7 @@ suite('HEAD', { timeout: 600_000 }, () => {
 suite('conditional downloads', { timeout: 600_000 }, () => {
   for (const value of [ETAG, `W/${ETAG}`, `"x", ${ETAG}`, '*']) {
     test(`If-None-Match: ${value} is answered with 304, the validator and no body`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       const answer = await server.get(DL, { 'if-none-match': value, range: 'bytes=0-9' });
       assert.equal(answer.status, 304);
       assert.equal(answer.body.length, 0);
@@ -180,12 +181,12 @@ suite('conditional downloads', { timeout: 600_000 }, () => {
   }
 
   test('If-None-Match of another version is answered with the file', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     assertWhole(await server.get(DL, { 'if-none-match': '"x", W/"y"' }));
   });
 
   test('If-Match of another version fails', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const answer = await server.get(DL, { 'if-match': '"x"' });
     assert.equal(answer.status, 412);
     assert.equal(problemOf(answer).code, 'precondition-failed');
@@ -205,7 +206,7 @@ suite('ranges', { timeout: 600_000 }, () => {
   ];
   for (const [range, first, last] of satisfiable) {
     test(`${range} is a 206 with those bytes`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       const answer = await server.get(DL, { range });
       assert.equal(answer.status, 206);
       assert.equal(answer.header('content-range'), `bytes ${first}-${last}/10000`);
@@ -217,7 +218,7 @@ suite('ranges', { timeout: 600_000 }, () => {
 
   for (const range of ['bytes=10000-', 'bytes=-0']) {
     test(`${range} is a 416 that tells the size, without what describes the file`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       const answer = await server.get(DL, { range });
       assert.equal(answer.status, 416);
       assert.equal(answer.header('content-range'), 'bytes */10000');
@@ -229,13 +230,13 @@ suite('ranges', { timeout: 600_000 }, () => {
 
   for (const range of ['bytes=0-0,5-9', 'items=0-5', 'bytes=9-5']) {
     test(`${range} is answered with the whole file`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       assertWhole(await server.get(DL, { range }));
     });
   }
 
   test('If-Range of this version lets the range count', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const answer = await server.get(DL, { range: 'bytes=100-', 'if-range': ETAG });
     assert.equal(answer.status, 206);
     assert.ok(answer.body.equals(FILE.subarray(100)));
@@ -243,14 +244,14 @@ suite('ranges', { timeout: 600_000 }, () => {
 
   for (const ifRange of ['"x"', `W/${ETAG}`, 'Wed, 21 Oct 2015 07:28:00 GMT']) {
     test(`If-Range: ${ifRange} makes it the whole file, even where the range cannot be satisfied`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       assertWhole(await server.get(DL, { range: 'bytes=100-', 'if-range': ifRange }));
       assertWhole(await server.get(DL, { range: 'bytes=20000-', 'if-range': ifRange }));
     });
   }
 
   test('two halves are the file', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const halves = await Promise.all(
       ['bytes=0-4999', 'bytes=5000-'].map((range) => server.get(DL, { range, 'if-range': ETAG })),
     );
@@ -274,7 +275,7 @@ suite('a download that breaks', { timeout: 600_000 }, () => {
 
   for (const length of [1, 5000, FILE.length]) {
     test(`after ${length} bytes never ends cleanly`, async () => {
-      await using server = await startServer({ open: () => breakingAfter(length, failure) });
+      await using server = await sharedServer(() => breakingAfter(length, failure));
       const answer = await server.get(DL, { connection: 'keep-alive' });
       assert.ok(answer.body.length <= length);
       assert.ok(answer.body.equals(FILE.subarray(0, answer.body.length)));
@@ -288,7 +289,7 @@ suite('a download that breaks', { timeout: 600_000 }, () => {
     for (const headers of [{}, { range: 'bytes=5-' }]) {
       const asked = 'range' in headers ? ' of a range' : '';
       test(`before the first byte${asked} (${error.name}) is a problem without the archive's headers`, async () => {
-        await using server = await startServer({ open: () => breakingAfter(0, error) });
+        await using server = await sharedServer(() => breakingAfter(0, error));
         const answer = await server.get(DL, headers);
         const { status, code, detail } = problemOf(answer);
         const expected = error === failure ? [504, 'registry-timeout'] : [500, 'internal-error'];
@@ -306,7 +307,7 @@ suite('a download that breaks', { timeout: 600_000 }, () => {
     const read = (): never => {
       throw failure;
     };
-    await using server = await startServer({ open: () => sampleArchive({ read }) });
+    await using server = await sharedServer(() => sampleArchive({ read }));
     const answer = await server.get(DL);
     assert.equal(answer.status, 504);
     for (const name of ARCHIVE_HEADERS) assert.equal(answer.header(name), undefined, name);
@@ -343,7 +344,7 @@ suite('a client that leaves', { timeout: 600_000 }, () => {
       reading.resolve({ stream, signal });
       return stream;
     };
-    await using server = await startServer({ open: () => sampleArchive({ read }) });
+    await using server = await sharedServer(() => sampleArchive({ read }));
     const socket = connect(server.port, '127.0.0.1');
     socket.write(requestHead('GET', DL));
     await once(socket, 'data', soon());
@@ -368,7 +369,7 @@ suite('a client that leaves', { timeout: 600_000 }, () => {
           this.push(chunk);
         },
       });
-    await using server = await startServer({ open: () => sampleArchive({ size, read }) });
+    await using server = await sharedServer(() => sampleArchive({ size, read }));
     const socket = connect(server.port, '127.0.0.1').pause();
     socket.write(requestHead('GET', DL));
     await once(socket, 'readable', soon());

@@ -10,6 +10,7 @@ import {
   type RunningServer,
   requestHead,
   sampleArchive,
+  sharedServer,
   soon,
   speak,
   startServer,
@@ -22,7 +23,7 @@ const seenBy = ({ requests }: RunningServer): string =>
 suite('requests that two readers could understand in two ways', { timeout: 600_000 }, () => {
   for (const [title, bytes] of Object.entries(SMUGGLING)) {
     test(`${title}: one refusal, and the end of the connection`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       assertRefusedOnce(await speak(server.port, bytes));
       assert.equal(seenBy(server), '');
     });
@@ -42,7 +43,7 @@ suite('requests that two readers could understand in two ways', { timeout: 600_0
   });
 
   test('requests one after the other may be as many as they like', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const socket = connect(server.port, '127.0.0.1');
     let text = '';
     socket
@@ -59,7 +60,7 @@ suite('requests that two readers could understand in two ways', { timeout: 600_0
   });
 
   test('a body that waits for leave is refused without it', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const headers = { expect: '100-continue', 'content-length': '10' };
     for (const [method, status] of [
       ['POST', 405],
@@ -72,7 +73,7 @@ suite('requests that two readers could understand in two ways', { timeout: 600_0
   });
 
   test('unknown expectations are ignored', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     assert.equal((await server.get('/healthz', { expect: 'the-spanish-inquisition' })).status, 200);
   });
 
@@ -91,19 +92,19 @@ suite('requests that two readers could understand in two ways', { timeout: 600_0
   ];
   for (const [target, host, status] of targets) {
     test(`the target ${target} at ${host} gets ${status}`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       for (const method of ['GET', 'HEAD'])
         assert.equal((await server.send(method, target, { host })).status, status, method);
     });
   }
 
   test('a URL as the target replaces a missing Host header in HTTP/1.0', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     assert.equal((await speak(server.port, 'GET http://dl.example/healthz HTTP/1.0\r\n\r\n')).status, 200);
   });
 
   test('an upgrade is not taken', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const headers = { connection: 'upgrade, close', upgrade: 'h2c', 'http2-settings': 'AAMAAABkAAQAAP__' };
     const answer = await server.send('GET', '/healthz', headers);
     assert.equal(answer.status, 200);
@@ -152,7 +153,7 @@ suite('the Host header', { timeout: 600_000 }, () => {
   ];
   for (const host of refused) {
     test(`${JSON.stringify(host)} is refused`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       for (const path of ['/', '/dl?myimage=busybox', '/healthz', '/nothing']) {
         const answer = await server.get(path, { host });
         assert.equal(answer.status, 400, path);
@@ -182,13 +183,13 @@ suite('the Host header', { timeout: 600_000 }, () => {
   ];
   for (const host of taken) {
     test(`${JSON.stringify(host)} is accepted`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       assert.equal((await server.get('/dl?myimage=busybox', { host })).status, 200);
     });
   }
 
   test('may be absent from HTTP/1.0 alone', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     assert.equal((await speak(server.port, 'GET /healthz HTTP/1.0\r\n\r\n')).status, 200);
     assert.equal((await speak(server.port, 'GET /healthz HTTP/1.1\r\n\r\n')).status, 400);
   });
@@ -223,7 +224,7 @@ suite('bytes other than a request', { timeout: 600_000 }, () => {
   ];
   for (const [title, bytes, status, code] of cases) {
     test(`${title}: ${status}, as a problem`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       const answer = await speak(server.port, bytes);
       assert.equal(answer.status, status);
       assert.equal(problemOf(answer).code, code);
@@ -233,7 +234,7 @@ suite('bytes other than a request', { timeout: 600_000 }, () => {
 
   for (const method of ['TRACE', 'PROPFIND', 'MKCOL', 'LOCK', 'PURGE', 'QUERY']) {
     test(`${method} is not allowed`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       const answer = await server.send(method, '/dl?myimage=busybox');
       assert.equal(answer.status, 405);
       assert.equal(answer.header('allow'), 'GET, HEAD');
@@ -241,7 +242,7 @@ suite('bytes other than a request', { timeout: 600_000 }, () => {
   }
 
   test('CONNECT gets no tunnel', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const answer = await server.send('CONNECT', '127.0.0.1:22');
     assert.ok(Number.isNaN(answer.status) || answer.status >= 400, answer.head);
   });

@@ -11,7 +11,14 @@ import { makeCertificates } from '../../support/certificates.ts';
 import { skipUnless } from '../../support/packages.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { waitFor } from '../../support/wait-for.ts';
-import { type RunningServer, requestHead, sampleArchive, soon, startServer } from '../samples.ts';
+import {
+  type RunningServer,
+  requestHead,
+  sampleArchive,
+  sharedServer,
+  soon,
+  startServer,
+} from '../samples.ts';
 
 /** A time limit for tests that would never end. No test takes nearly as long. */
 const GUARD_MS = 120_000;
@@ -255,7 +262,7 @@ suite('a client that sends slowly', { timeout: GUARD_MS }, () => {
   });
 
   test('a body, where none belongs, is not waited for', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const socket = connect(server.port, '127.0.0.1');
     socket.write(
       requestHead('GET', '/dl?myimage=busybox', { connection: 'keep-alive', 'content-length': '100' }),

@@ -4,7 +4,14 @@ import { loadConfig } from '../../../src/config/loader.ts';
 import { detail } from '../../../src/errors/details.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { createMemoryCountingStore } from '../../../src/limits/memory-counting-store.ts';
-import { type Answer, problemOf, type RunningServer, type ServerSetup, startServer } from '../samples.ts';
+import {
+  type Answer,
+  problemOf,
+  type RunningServer,
+  type ServerSetup,
+  sharedServer,
+  startServer,
+} from '../samples.ts';
 
 const DL = '/dl?myimage=busybox';
 const limits = { rateLimit: { limit: 3, window: 60_000 } };
@@ -113,7 +120,7 @@ suite('the rate of requests', { timeout: 600_000 }, () => {
   });
 
   test('has no headers without a limit', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const answer = await server.get(DL);
     assert.doesNotMatch(answer.head, /ratelimit/i);
   });
@@ -138,7 +145,7 @@ suite('the rate of pages', { timeout: 60_000 }, () => {
   });
 
   test('counts assets, documents and problem pages of every kind', async () => {
-    const app = await startServer();
+    const app = await sharedServer();
     const assets = /"(\/assets\/[\w-]+)\/app\.js"/.exec((await app.get('/')).body.toString())?.[1];
     await app[Symbol.asyncDispose]();
     const kinds: [method: string, path: string, status: number][] = [

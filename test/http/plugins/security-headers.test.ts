@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
-import { ETAG, startServer } from '../samples.ts';
+import { ETAG, sharedServer } from '../samples.ts';
 
 const POLICY =
   "default-src 'none';script-src 'self';style-src 'self';img-src 'self';connect-src 'self';form-action 'self';base-uri 'none';frame-ancestors 'none'";
@@ -25,7 +25,7 @@ suite('security headers', { timeout: 600_000 }, () => {
   ];
   for (const [method, path, headers, status] of answers) {
     test(`${method} ${path} ${JSON.stringify(headers)}: ${status}`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       const answer = await server.send(method, path, headers);
       assert.equal(answer.status, status);
       assert.equal(answer.header('content-security-policy'), POLICY);
@@ -45,7 +45,7 @@ suite('security headers', { timeout: 600_000 }, () => {
   }
 
   test('a refusal carries nothing of the archive that was not sent', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const { head } = await server.get('/dl?myimage=busybox', { range: 'bytes=99999-' });
     assert.doesNotMatch(head, /^(?:etag|accept-ranges|content-disposition|docker-content-digest):/im);
   });

@@ -11,7 +11,7 @@ import { formatReference } from '../../../src/oci/reference.ts';
 import { PUBLIC_REGISTRIES } from '../../../src/policy/public-registries.ts';
 import type { DetailsRequest } from '../../../src/sources/image-catalogue.ts';
 import { httpCall } from '../../support/http-request.ts';
-import { INFO, problemOf, type RunningServer, startServer } from '../samples.ts';
+import { INFO, problemOf, type RunningServer, sharedServer, startServer } from '../samples.ts';
 
 const WEB = join(import.meta.dirname, '../../../web');
 /** Bytes that one visitor gets, before images. */
@@ -50,7 +50,7 @@ suite('the page', { timeout: 600_000 }, () => {
   ];
   for (const [accept, lang] of preferred) {
     test(`Accept-Language: ${accept} gives ${lang}`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       const { html } = await pageOf(server, '/', accept === undefined ? {} : { 'accept-language': accept });
       assert.match(html, new RegExp(`<html lang="${lang}" dir="${lang === 'fa' ? 'rtl' : 'ltr'}">`));
       assert.doesNotMatch(html, /\{\{|undefined/);
@@ -58,7 +58,7 @@ suite('the page', { timeout: 600_000 }, () => {
   }
 
   test('?lang= overrides the browser’s preference for a supported language', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const headers = { 'accept-language': 'ru' };
     assert.match((await pageOf(server, '/?lang=es', headers)).html, /<html lang="es"/);
     for (const lang of ['xx', '../en', 'constructor']) {
@@ -67,7 +67,7 @@ suite('the page', { timeout: 600_000 }, () => {
   });
 
   test('the browser keeps the choice of ?lang=, which overrides its preference', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const chosen = await server.get('/?lang=es', { 'accept-language': 'ru' });
     const cookie = chosen.header('set-cookie') ?? '';
     assert.match(cookie, /^lang=es; Path=\/; Max-Age=\d+; SameSite=Lax; HttpOnly$/);
@@ -94,7 +94,7 @@ suite('the page', { timeout: 600_000 }, () => {
   });
 
   test('is requested again each time, and sent if it has changed', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const first = await server.get('/');
     assert.equal(first.header('cache-control'), 'no-cache');
     assert.match(first.header('vary') ?? '', /accept-language/i);
@@ -131,7 +131,7 @@ suite('the page', { timeout: 600_000 }, () => {
   });
 
   test('is sent without comments and indentation, and otherwise as it is', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const { assets } = await pageOf(server);
     for (const name of readdirSync(WEB).filter((file) => /\.(?:js|css)$/.test(file))) {
       const isComment = name.endsWith('.js') ? /^(?:\/?\*|\/\/)/ : /^\/\*/;
@@ -146,7 +146,7 @@ suite('the page', { timeout: 600_000 }, () => {
   });
 
   test('the commands of the start page name this service, and the host of a stranger only for that request', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     for (const host of ['dl.example.org', 'dl.example.org:8443']) {
       const { html } = await pageOf(server, '/', { host });
       assert.ok(
@@ -159,7 +159,7 @@ suite('the page', { timeout: 600_000 }, () => {
   });
 
   test('the page of an image has its name, size, and platform before any script runs', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const { html } = await pageOf(server, '/?image=busybox:1.36');
     assert.match(html, /<title>busybox:1\.36 · DockerProxy</);
     assert.match(html, /<meta property="og:title" content="busybox:1\.36 · DockerProxy">/);
@@ -202,7 +202,7 @@ suite('the page', { timeout: 600_000 }, () => {
   });
 
   test('a short link redirects browsers to the page of its image, and hides no other address', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const browser = { accept: 'text/html,*/*' };
     for (const [path, location] of [
       ['/python:3.12-slim', '/?image=python:3.12-slim'],
@@ -226,7 +226,7 @@ suite('the page', { timeout: 600_000 }, () => {
   test('offers the formats of the source, and tells which files take time', async () => {
     const optionsOf = (html: string) =>
       [...(html.split('id="format"')[1] ?? '').matchAll(/<option value="([\w-]+)">/g)].map(([, one]) => one);
-    await using registry = await startServer();
+    await using registry = await sharedServer();
     const composed = (await pageOf(registry)).html;
     assert.deepEqual(optionsOf(composed), FORMAT_NAMES);
     assert.match(composed, /"slowFormats":\["rootfs","docker-classic"\]/);
@@ -238,7 +238,7 @@ suite('the page', { timeout: 600_000 }, () => {
   });
 
   test('its assets are cached forever, under a hash of their content', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const { html, assets } = await pageOf(server);
     const named = [...html.matchAll(/(?:src|href)="(\/assets[^"]+)"/g)].map(([, path = '']) => path);
     assert.ok(named.length >= 4, html);
@@ -253,7 +253,7 @@ suite('the page', { timeout: 600_000 }, () => {
   });
 
   test('files for developers are not served', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const { assets } = await pageOf(server);
     for (const name of [
       'tsconfig.json',
@@ -270,7 +270,7 @@ suite('the page', { timeout: 600_000 }, () => {
   });
 
   test('pages and assets were compressed before they are asked for', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const { assets } = await pageOf(server);
     for (const path of [
       '/',
@@ -306,7 +306,7 @@ suite('the page', { timeout: 600_000 }, () => {
   });
 
   test('it is sent compressed, and downloads never are', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const { html, assets } = await pageOf(server);
     const brotli = await server.get('/', { 'accept-encoding': 'gzip, br' });
     assert.equal(brotli.header('content-encoding'), 'br');
@@ -340,7 +340,7 @@ suite('the page', { timeout: 600_000 }, () => {
   }
 
   test('nothing in it comes from elsewhere, and nothing is inline', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const { html } = await pageOf(server);
     assert.doesNotMatch(html, /(?:src|href)="(?:https?:)?\/\//);
     assert.doesNotMatch(html, /<style|\sstyle=|\son\w+=|<script(?![^>]* src=)/);
@@ -349,7 +349,7 @@ suite('the page', { timeout: 600_000 }, () => {
 
 suite('the page of the API', { timeout: 600_000 }, () => {
   test('describes every route and every error, with no script except that of the theme', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const answer = await server.get('/api');
     assert.equal(answer.status, 200);
     assert.match(answer.header('content-type') ?? '', /^text\/html/);
@@ -364,7 +364,7 @@ suite('the page of the API', { timeout: 600_000 }, () => {
   });
 
   test('its links can be followed', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const html = (await server.get('/api')).body.toString();
     const links = [...html.matchAll(/(?:href|src)="([^"]+)"/g)].map(([, path = '']) => path);
     assert.ok(links.length > 20);

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test';
 import { DETAILS, type Detail, type DetailId, detail, inEnglish } from '../../../src/errors/details.ts';
 import { ServiceError } from '../../../src/errors.ts';
 import { LANGUAGES, readWebFolder } from '../../../src/http/web-assets.ts';
-import { problemOf, startServer } from '../samples.ts';
+import { problemOf, sharedServer } from '../samples.ts';
 
 const { languages } = readWebFolder();
 const ids = Object.keys(DETAILS).filter((id) => id !== 'parameter') as DetailId[];
@@ -24,8 +24,9 @@ suite('the translations of error details', { timeout: 600_000 }, () => {
   }
 
   async function detailIn(lang: string | undefined, sentences: readonly Detail[], accept = '*/*') {
-    const open = () => Promise.reject(new ServiceError('platform-not-found', sentences));
-    await using server = await startServer({ open });
+    const server = await sharedServer(() =>
+      Promise.reject(new ServiceError('platform-not-found', sentences)),
+    );
     return await server.get('/dl?myimage=app', {
       accept,
       ...(lang !== undefined && { 'accept-language': lang }),
@@ -133,7 +134,7 @@ suite('the translations of error details', { timeout: 600_000 }, () => {
   ];
   for (const path of refused) {
     test(`are translated for ${path.slice(0, 60)}`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       const details = new Set<unknown>();
       for (const lang of LANGUAGES)
         details.add(problemOf(await server.get(path, { 'accept-language': lang })).detail);

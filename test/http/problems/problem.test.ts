@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { detail } from '../../../src/errors/details.ts';
 import { type ErrorCode, type ErrorDetails, ServiceError } from '../../../src/errors.ts';
-import { type Answer, problemOf, type RunningServer, startServer } from '../samples.ts';
+import { type Answer, problemOf, type RunningServer, sharedServer, startServer } from '../samples.ts';
 
 const DL = '/dl?myimage=busybox';
 
@@ -71,7 +71,7 @@ const STATUSES: Record<ErrorCode, number> = {
 const SENTENCE = detail('image-unknown', { image: 'busybox' });
 
 function startFailing(code: ErrorCode, details?: ErrorDetails): Promise<RunningServer> {
-  return startServer({ open: () => Promise.reject(new ServiceError(code, SENTENCE, details)) });
+  return sharedServer(() => Promise.reject(new ServiceError(code, SENTENCE, details)));
 }
 
 function assertOneCleanHead({ head }: Answer): void {
@@ -108,7 +108,7 @@ suite('problems', { timeout: 600_000 }, () => {
   });
 
   test('internal errors are logged and not sent', async () => {
-    await using server = await startServer({ open: () => Promise.reject(new TypeError('/secret/path')) });
+    await using server = await sharedServer(() => Promise.reject(new TypeError('/secret/path')));
     const answer = await server.get(DL);
     assert.equal(problemOf(answer).code, 'internal-error');
     assert.equal(answer.status, 500);
@@ -131,7 +131,7 @@ suite('problems in the form that the client prefers', { timeout: 600_000 }, () =
   ];
   for (const [accept, type] of forms) {
     test(`Accept: ${accept} gives ${type}`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       const answer = await server.get('/dl?myimage=UPPER', accept === undefined ? {} : { accept });
       assert.equal(answer.status, 400);
       assert.equal(answer.header('content-type')?.replace(/; charset=utf-8$/, ''), type);
@@ -142,7 +142,7 @@ suite('problems in the form that the client prefers', { timeout: 600_000 }, () =
   }
 
   test('HTML shows what the client sent as text', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const hostile = encodeURIComponent('<script>alert(1)</script>&amp;');
     for (const path of [`/dl?myimage=${hostile}`, `/dl?${hostile}=1`, `/dl/${hostile}`]) {
       const page = (await server.get(path, { accept: 'text/html' })).body.toString();
@@ -159,7 +159,7 @@ suite('problems in the form that the client prefers', { timeout: 600_000 }, () =
       { members },
     );
     const linksAt = async (path: string, error = failure): Promise<string[]> => {
-      await using server = await startServer({ open: () => Promise.reject(error) });
+      await using server = await sharedServer(() => Promise.reject(error));
       const page = (await server.get(path, { accept: 'text/html' })).body.toString();
       return [...page.matchAll(/href="(\/dl[^"]*)">([^<]*)</g)].map(([, href, text]) => `${text} ${href}`);
     };
@@ -196,7 +196,7 @@ suite('problems in the form that the client prefers', { timeout: 600_000 }, () =
   });
 
   test('plain text ends with a line feed and has no markup', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const text = (await server.get('/nothing', { accept: 'text/plain' })).body.toString();
     assert.match(text, /^404 No such page\n\n.*\n.*\n$/);
   });
@@ -225,7 +225,7 @@ suite('the reason phrase', { timeout: 600_000 }, () => {
   ];
   for (const text of hostile) {
     test(`is one line of ASCII, whatever ${text} stands for`, async () => {
-      await using server = await startServer();
+      await using server = await sharedServer();
       for (const path of [
         `/dl?myimage=a${text}`,
         `/dl?a${text}=1`,

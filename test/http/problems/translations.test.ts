@@ -4,19 +4,15 @@ import { detail } from '../../../src/errors/details.ts';
 import { type ErrorCode, listErrors, ServiceError } from '../../../src/errors.ts';
 import { textOf } from '../../../src/http/problems/translations.ts';
 import { LANGUAGES, readWebFolder } from '../../../src/http/web-assets.ts';
-import { problemOf, type ServerSetup, startServer } from '../samples.ts';
+import { problemOf, sharedServer } from '../samples.ts';
 
 const { languages } = readWebFolder();
 /** Texts of the page of a problem itself. */
 const OWN = ['wait', 'again', 'back'];
 
-function failing(code: ErrorCode): ServerSetup {
-  return {
-    open: () =>
-      Promise.reject(
-        new ServiceError(code, detail('image-unknown', { image: 'busybox' }), { retryAfter: 125 }),
-      ),
-  };
+function failing(code: ErrorCode): () => Promise<never> {
+  const sentence = detail('image-unknown', { image: 'busybox' });
+  return () => Promise.reject(new ServiceError(code, sentence, { retryAfter: 125 }));
 }
 
 suite('errors explained to people', { timeout: 600_000 }, () => {
@@ -49,7 +45,7 @@ suite('errors explained to people', { timeout: 600_000 }, () => {
   test('different remedies have different sentences', async () => {
     const seen = new Set<string>();
     for (const [code, word] of distinct) {
-      await using server = await startServer(failing(code));
+      await using server = await sharedServer(failing(code));
       const { title, help } = problemOf(
         await server.get('/dl?myimage=busybox', { 'accept-language': 'en-GB' }),
       );
@@ -71,7 +67,7 @@ suite('errors explained to people', { timeout: 600_000 }, () => {
   ];
   for (const [accept, title] of asked) {
     test(`Accept-Language: ${accept} results in: ${title}`, async () => {
-      await using server = await startServer(failing('daily-bytes-used'));
+      await using server = await sharedServer(failing('daily-bytes-used'));
       const headers = accept === undefined ? {} : { 'accept-language': accept };
       const answer = await server.get('/dl?myimage=busybox', headers);
       const problem = problemOf(answer);
@@ -82,14 +78,14 @@ suite('errors explained to people', { timeout: 600_000 }, () => {
   }
 
   test('a language that was chosen on the page comes first', async () => {
-    await using server = await startServer(failing('daily-bytes-used'));
+    await using server = await sharedServer(failing('daily-bytes-used'));
     const headers = { 'accept-language': 'en', cookie: 'lang=es' };
     const { title } = problemOf(await server.get('/dl?myimage=busybox', headers));
     assert.equal(title, 'Has agotado tus datos de hoy.');
   });
 
   test('progress events have the same texts', async () => {
-    await using server = await startServer(failing('daily-bytes-used'));
+    await using server = await sharedServer(failing('daily-bytes-used'));
     const answer = await server.get('/dl/status?myimage=busybox', { 'accept-language': 'es' });
     assert.match(answer.body.toString(), /^event: error\ndata: .*Has agotado tus datos de hoy\./m);
   });
@@ -99,7 +95,7 @@ suite('the page of a problem', { timeout: 600_000 }, () => {
   const html = (lang: string) => ({ accept: 'text/html', 'accept-language': lang });
 
   test('looks like the portal, is in the language of the browser, and says how long to wait', async () => {
-    await using server = await startServer(failing('daily-bytes-used'));
+    await using server = await sharedServer(failing('daily-bytes-used'));
     const portal = (await server.get('/')).body.toString();
     const [style = 'none'] = /<link rel="stylesheet"[^>]*>/.exec(portal) ?? [];
     for (const [lang, dir, wait] of [
@@ -117,7 +113,7 @@ suite('the page of a problem', { timeout: 600_000 }, () => {
   });
 
   test('permanent errors cannot be tried again', async () => {
-    await using server = await startServer();
+    await using server = await sharedServer();
     const page = (await server.get('/dl?myimage=UPPER', html('en'))).body.toString();
     assert.doesNotMatch(page, /href=""|You can try again/);
   });
@@ -138,7 +134,7 @@ suite('the page of a problem', { timeout: 600_000 }, () => {
   ];
   for (const [path, link] of links) {
     test(`${path} links back to ${link}`, async () => {
-      await using server = await startServer(failing('image-not-found'));
+      await using server = await sharedServer(failing('image-not-found'));
       const page = (await server.get(path, html('en'))).body.toString();
       const [, href = ''] = /<a class="primary" href="([^"]*)"/.exec(page) ?? [];
       assert.equal(decodeURIComponent(href.replaceAll('&amp;', '&').replaceAll('+', ' ')), link);
