@@ -63,7 +63,7 @@ suite('several processes, as they come and go', {
     return Promise.all(downloads.map((one) => outcome(one, image)));
   };
 
-  suite('whose workers are replaced', { concurrency: 1 }, () => {
+  suite('replacing workers', { concurrency: 1 }, () => {
     let folder: TemporaryFolder;
     let denied: string;
     let proxy: DockerProxy;
