@@ -332,7 +332,7 @@ export interface ErrorDetails {
 
 /** An error of the catalogue. Its message is a full sentence about this case, which clients may read. */
 export class ServiceError extends Error {
-  override readonly name = 'CatalogueError';
+  override readonly name = 'ServiceError';
   readonly code: ErrorCode;
   readonly status: number;
   readonly title: string;

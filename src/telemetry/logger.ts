@@ -32,9 +32,9 @@ export async function createLogger({ level, forTerminal }: LoggerOptions): Promi
     sync: true,
     destination: STDOUT,
     translateTime: 'HH:MM:ss',
-    ignore: 'pid,hostname,reqId,image,client,digest,bytes,offset,zstd,seconds,status,url',
+    ignore: 'pid,hostname,reqId,kind,image,client,digest,bytes,offset,zstd,seconds,status,url',
   };
-  const serializers = { err: serializeError };
+  const serializers = { err: forTerminal ? describeError : serializeError };
   const settings = { level, serializers, hooks: { streamWrite: forTerminal ? harmless : escaped } };
   if (!forTerminal) return pino(settings, pino.destination({ dest: STDOUT, sync: true }));
   const { build: pretty } = await import('pino-pretty');
@@ -82,4 +82,11 @@ function serializeError(error: Error): object {
   if (!(error instanceof ServiceError) || error.code === 'internal-error') return stdSerializers.err(error);
   const { code, message, cause } = error;
   return { type: error.name, code, message, ...(cause instanceof Error && { cause: cause.message }) };
+}
+
+/** Writes a failure of a registry or a client on one line, because each line is an entry of its own in journald. */
+function describeError(error: Error): object | string {
+  if (!(error instanceof ServiceError) || error.code === 'internal-error') return stdSerializers.err(error);
+  const { message, cause } = error;
+  return cause instanceof Error ? `${message} (${cause.message})` : message;
 }

@@ -106,7 +106,7 @@ suite('the list of what refers to a manifest', () => {
     test(`${what} is taken for no list at all`, async () => {
       const name = `broken${at}`;
       serve(name, (last) => pageOf(last, name));
-      await assert.rejects(referrersOf(name), { name: 'CatalogueError' });
+      await assert.rejects(referrersOf(name), { name: 'ServiceError' });
       assert.ok(registry.requests(name).length <= 20);
     });
   }

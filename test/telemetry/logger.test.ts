@@ -33,11 +33,13 @@ suite('the log', () => {
       "new ServiceError('registry-failed', { id: 'registry-slow', values: {} }, { cause: new Error('ENOTFOUND') })";
     const { err } = JSON.parse(await logged(`log.warn({ err: ${thrown} }, 'x')`, false));
     assert.deepEqual(err, {
-      type: 'CatalogueError',
+      type: 'ServiceError',
       code: 'registry-failed',
       message: 'Its registry is too slow.',
       cause: 'ENOTFOUND',
     });
+    const text = await logged(`log.warn({ kind: 'pull', err: ${thrown} }, 'x')`, true);
+    assert.match(text, /: x\S*\n +\S*err\S*: "Its registry is too slow\. \(ENOTFOUND\)"\n$/);
   });
 
   const hostile =
