@@ -4,6 +4,7 @@ import { isJsonObject, type JsonObject, parseJsonObject } from '../oci/json.ts';
 import { MEDIA_TYPES } from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { FetchedManifest, RegistryClient } from '../registry/client.ts';
+import { MirrorsAloneError } from '../registry/mirroring-client.ts';
 import { HiddenImageError } from '../registry/status-error.ts';
 
 /** Maximum manifests that are read to complete one list, and their bytes. Further descriptors stay unchanged. */
@@ -27,7 +28,11 @@ export async function readReferrers(
 ): Promise<Uint8Array> {
   const read = (reference: string): Promise<FetchedManifest | undefined> =>
     unlessMissing(client.manifest(repository, reference, signal));
-  const listed = await client.referrers(repository, subject, signal);
+  const listed = await client.referrers(repository, subject, signal).catch((error: unknown) => {
+    // The only reachable mirror has no list. It may still have the tag.
+    if (error instanceof MirrorsAloneError) return undefined;
+    throw error;
+  });
   const all =
     listed === undefined
       ? await completed(entriesOf(await read(referrersTag(subject))), read)

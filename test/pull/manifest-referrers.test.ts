@@ -5,6 +5,7 @@ import { ServiceError } from '../../src/errors.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { indexOf, readReferrers } from '../../src/pull/manifest-referrers.ts';
 import type { RegistryClient } from '../../src/registry/client.ts';
+import { MirrorsAloneError } from '../../src/registry/mirroring-client.ts';
 
 const REPOSITORY = { domain: 'registry.example', path: 'org/app' };
 const digestOf = (at: number) => `sha256:${String(at).padStart(64, '0')}` as Digest;
@@ -32,6 +33,19 @@ suite('the referrers of a manifest', () => {
     const list = await readReferrers(client, REPOSITORY, SUBJECT, undefined, signal);
     assert.deepEqual(JSON.parse(`${Buffer.from(list)}`).manifests, tagged);
     assert.equal(client.missing(), 16);
+  });
+
+  test('are those of the tag if only a mirror without a list is reachable', async () => {
+    const tagged = [{ artifactType: 'text/plain', digest: digestOf(1) }];
+    const outage = new ServiceError('registry-failed', detail('registry-slow', {}));
+    const client = {
+      ...clientOf({ tagged }),
+      referrers: async () => {
+        throw new MirrorsAloneError(outage);
+      },
+    };
+    const list = await readReferrers(client, REPOSITORY, SUBJECT, undefined, signal);
+    assert.deepEqual(JSON.parse(`${Buffer.from(list)}`).manifests, tagged);
   });
 });
 
