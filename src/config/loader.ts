@@ -160,9 +160,11 @@ function flagLayer(argv: readonly string[], mistakes: string[]): Layer {
 
 /** Describes a flag that does not exist. @param names the existing flags, without hyphens */
 export function unknownFlag(written: string, names: readonly string[]): string {
-  const flags = names.map((name) => `--${name}`);
-  return `${written}: unknown flag.${didYouMean(written, flags)}`;
+  return `${written}: unknown flag.${didYouMean(written.replace(/^-+/, ''), names, '--')}`;
 }
+
+/** The beginning of all environment variables of this program. */
+const PREFIX = 'DOCKERPROXY_';
 
 function environmentLayer(environment: Sources['environment'], mistakes: string[]): Layer {
   const byVariable = new Map<string, string>(
@@ -170,11 +172,12 @@ function environmentLayer(environment: Sources['environment'], mistakes: string[
   );
   const layer: Layer = new Map();
   for (const [variable, value] of Object.entries(environment)) {
-    if (!variable.startsWith('DOCKERPROXY_')) continue;
+    if (!variable.startsWith(PREFIX)) continue;
     const name = byVariable.get(variable);
-    if (name === undefined)
-      mistakes.push(`${variable}: unknown setting.${didYouMean(variable, [...byVariable.keys()])}`);
-    else layer.set(name, { value, where: variable });
+    if (name === undefined) {
+      const [word = '', ...names] = [variable, ...byVariable.keys()].map((full) => full.slice(PREFIX.length));
+      mistakes.push(`${variable}: unknown setting.${didYouMean(word, names, PREFIX)}`);
+    } else layer.set(name, { value, where: variable });
   }
   return layer;
 }

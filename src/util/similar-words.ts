@@ -38,14 +38,18 @@ export function similarWords(wanted: string, words: readonly string[]): SimilarW
 const MOST_SUGGESTED = 3;
 const SUGGESTED_SPREAD = 0.1;
 
-/** Returns a sentence for a misspelled name, with a space before it: ` Did you mean --port?`; empty if no name is similar. */
-export function didYouMean(wanted: string, names: readonly string[]): string {
+/**
+ * Returns a sentence for a misspelled name, with a space before it: ` Did you mean --port?`; empty if no name is similar.
+ *
+ * @param prefix the beginning of all names, which the given ones lack. Compared, it would make all of them similar.
+ */
+export function didYouMean(wanted: string, names: readonly string[], prefix = ''): string {
   const similar = similarWords(wanted, names);
   const least = (similar[0]?.similarity ?? 0) - SUGGESTED_SPREAD;
   const [first, ...others] = similar
     .filter(({ similarity }) => similarity >= least)
     .slice(0, MOST_SUGGESTED)
-    .map(({ word }) => word);
+    .map(({ word }) => `${prefix}${word}`);
   return first === undefined ? '' : ` Did you mean ${[first, ...others].join(' or ')}?`;
 }
 

@@ -396,6 +396,13 @@ suite('mistakes in settings', () => {
     }
   }
 
+  test('the prefix of a name makes no other name similar', () => {
+    assert.deepEqual(mistakesOf({ argv: ['--nope', '1'], environment: { DOCKERPROXY_FOO: '1' } }), [
+      '--nope: unknown flag.',
+      'DOCKERPROXY_FOO: unknown setting.',
+    ]);
+  });
+
   test('mistakes of all sources are reported at once, with their places', async () => {
     await using made = await fileWith('prot = 80\nhost = 5\nallow = [1]\n');
     const mistakes = mistakesOf({
