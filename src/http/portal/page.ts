@@ -1,8 +1,10 @@
 import { type ArchiveFormat, FORMATS } from '../../archive/format.ts';
+import type { ServiceError } from '../../errors.ts';
 import type { ImageDetails } from '../../sources/image-catalogue.ts';
 import type { SourceTraits } from '../../sources/image-source.ts';
 import { escapeHtml } from '../../util/escape-markup.ts';
 import type { ServiceInfo } from '../api/info.ts';
+import { textOf } from '../problems/translations.ts';
 import { packFile, type StaticFile } from '../protocol/packed-text.ts';
 import { directionOf, LANGUAGES, type Language, type Texts, type WebFolder } from '../web-assets.ts';
 import { byOrigin } from './by-origin.ts';
@@ -39,6 +41,8 @@ export interface AskedImages {
   readonly downloadUrl: string | undefined;
   /** The metadata of the image. Undefined for several images, and for an image that cannot be described now. */
   readonly details: Pick<ImageDetails, 'filename' | 'size' | 'platform'> | undefined;
+  /** Why the download would be refused. */
+  readonly refusal?: ServiceError | undefined;
 }
 
 /** The part of the template that the page of an image lacks. */
@@ -57,7 +61,7 @@ export function renderPages(
   ).join('');
   const withoutStart = web.template.replace(START, '');
   const pages = LANGUAGES.map((lang) => {
-    const { page: words, strings } = web.languages[lang];
+    const { page: words, strings, problems } = web.languages[lang];
     const values: Record<string, string> = {
       ...Object.fromEntries(Object.entries(words).map(([key, text]) => [key, escapeHtml(text)])),
       lang,
@@ -90,7 +94,7 @@ export function renderPages(
     };
     const ofLanguage: Pages = {
       plain: byOrigin((origin) => render(web.template, plain, origin)),
-      of: (asked, origin) => render(withoutStart, askedValues(asked, lang, words), origin),
+      of: (asked, origin) => render(withoutStart, askedValues(asked, lang, words, problems), origin),
     };
     return [lang, ofLanguage];
   });
@@ -99,13 +103,21 @@ export function renderPages(
 
 /** Returns what programs without scripts, such as chats, show of the requested images. */
 function askedValues(
-  { images, downloadUrl, details }: AskedImages,
+  { images, downloadUrl, details, refusal }: AskedImages,
   lang: Language,
   words: Texts,
+  problems: Texts,
 ): Record<string, string> {
   const name = escapeHtml(images.join(' '));
   const { size = undefined, platform, filename = '' } = details ?? {};
   const metadata = [size === undefined ? [] : formatSize(size, lang), platform ?? []].flat();
+  const link =
+    downloadUrl &&
+    `<p class="hint">${metadata.map((text) => `<bdi>${escapeHtml(text)}</bdi>`).join(' · ')}</p>
+<p><a class="primary" href="${escapeHtml(downloadUrl)}"><strong>${escapeHtml(words.download ?? '')}</strong>
+<bdi>${escapeHtml(filename)}</bdi></a></p>
+`;
+  const content = refusal ? refusalOf(refusal, problems) : (link ?? '');
   return {
     look: 'tall',
     value: name,
@@ -113,15 +125,24 @@ function askedValues(
     title: `${escapeHtml(images.join(' + '))} · DockerProxy`,
     description: escapeHtml([...metadata, words.headline].join(' · ')),
     summary:
-      downloadUrl === undefined
-        ? ''
-        : `<noscript><section class="card" id="summary">
-<h2 dir="ltr">${escapeHtml(images.join(' + '))}</h2>
-<p class="hint">${metadata.map((text) => `<bdi>${escapeHtml(text)}</bdi>`).join(' · ')}</p>
-<p><a class="primary" href="${escapeHtml(downloadUrl)}"><strong>${escapeHtml(words.download ?? '')}</strong>
-<bdi>${escapeHtml(filename)}</bdi></a></p>
-</section></noscript>`,
+      content &&
+      `<noscript><section class="card" id="summary">
+<h2 dir="ltr">${escapeHtml(images.join(' + ')).replaceAll('/', '/<wbr>')}</h2>
+${content}</section></noscript>`,
   };
+}
+
+/** States why an image cannot be downloaded, and links to similar tags. */
+function refusalOf({ code, title, help, members }: ServiceError, problems: Texts): string {
+  const [translated = title, advice = help] = problems[textOf(code)]?.split(' | ') ?? [];
+  const { repository, similarTags } = members;
+  const tags = Array.isArray(similarTags) ? similarTags : [];
+  const links = tags.map(
+    (tag) => `<a class="button" href="/?image=${escapeHtml(`${repository}:${tag}`)}">${escapeHtml(tag)}</a>`,
+  );
+  return `<p class="wrong">${escapeHtml(translated)}</p>
+<p>${escapeHtml(advice)}</p>
+${links.length === 0 ? '' : `<p class="chips">${links.join('\n')}</p>\n`}`;
 }
 
 function exampleLink(name: string): string {

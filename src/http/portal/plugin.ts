@@ -5,10 +5,10 @@ import fastifyStatic from '@fastify/static';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { DEFAULT_FORMAT } from '../../archive/format.ts';
 import { type DownloadQuery, downloadUrl } from '../../download/url.ts';
-import { listErrors } from '../../errors.ts';
+import { listErrors, ServiceError } from '../../errors.ts';
 import type { Limits } from '../../limits/limits.ts';
 import { parsePlatform } from '../../oci/platform.ts';
-import { type Reference, referenceOrNone } from '../../oci/reference.ts';
+import { parseReference, type Reference, referenceOrNone } from '../../oci/reference.ts';
 import type { Allowlist } from '../../policy/allowlist.ts';
 import type { ImageInspector } from '../../sources/image-catalogue.ts';
 import type { SourceTraits } from '../../sources/image-source.ts';
@@ -117,7 +117,7 @@ function createDescribe({ catalogue, allowlist, limits, count, traits }: PortalO
     const { platform, ...others } = chosenIn(request.query);
     const isValid = references.every((one) => one !== undefined) && images.length > 0;
     const asked = {
-      images,
+      ...{ images, refusal: images.map(whyInvalid).find((error) => error !== undefined) },
       downloadUrl: isValid ? downloadUrl({ ...others, platform, myimage: images }) : undefined,
     };
     const isPlain = images.length === 1 && Object.keys(others).length === 0;
@@ -140,11 +140,21 @@ function createDescribe({ catalogue, allowlist, limits, count, traits }: PortalO
         ...asked,
         details: await catalogue.describe({ ...query, isFormatOpen: true, client, onCostly }, signal),
       };
-    } catch {
-      // The page's own modules, or the download, state the problem.
-      return { ...asked, details: undefined };
+    } catch (error) {
+      // A registry that fails now may respond when the visitor downloads.
+      const isRefusal = error instanceof ServiceError && error.status < 500;
+      return { ...asked, details: undefined, refusal: isRefusal ? error : undefined };
     }
   };
+}
+
+function whyInvalid(name: string): ServiceError | undefined {
+  try {
+    parseReference(name);
+    return undefined;
+  } catch (error) {
+    return error instanceof ServiceError ? error : undefined;
+  }
 }
 
 /** The parameters that the page and a download share, beside the images. */

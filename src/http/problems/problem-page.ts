@@ -70,7 +70,7 @@ function tagLinks(
     const url = downloadUrl({ ...asked, myimage: asked.images.map(choose), have });
     return `<a class="button" href="${escapeHtml(url)}">${escapeHtml(`${other}`)}</a>`;
   });
-  return links.length === 0 ? '' : `<p class="chips" dir="ltr">${links.join('\n')}</p>\n`;
+  return links.length === 0 ? '' : `<p class="chips">${links.join('\n')}</p>\n`;
 }
 
 /** A download as requested, valid or not. */

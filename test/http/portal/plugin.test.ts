@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { FORMAT_NAMES } from '../../../src/archive/format.ts';
-import { listErrors } from '../../../src/errors.ts';
+import { detail } from '../../../src/errors/details.ts';
+import { listErrors, ServiceError } from '../../../src/errors.ts';
 import type { ServiceInfo } from '../../../src/http/api/info.ts';
 import { LANGUAGES } from '../../../src/http/web-assets.ts';
 import { formatReference } from '../../../src/oci/reference.ts';
@@ -183,8 +184,7 @@ suite('the page', { timeout: 600_000 }, () => {
     await using server = await startServer({ allow: ['docker.io/library/*'], catalogue });
     for (const [asked, link] of [
       ['busybox', '/dl?myimage=busybox'],
-      // The download states why it is refused.
-      ['evil.example/app', '/dl?myimage=evil.example/app'],
+      ['evil.example/app', undefined],
       ['a+b', undefined],
       ['busybox&image=nginx:1.27', '/dl?myimage=busybox&amp;myimage=nginx:1.27'],
       [
@@ -195,10 +195,36 @@ suite('the page', { timeout: 600_000 }, () => {
     ] as const) {
       const { html } = await pageOf(server, `/?image=${asked}&image=`);
       assert.match(html, /<meta property="og:title" content="[^"]+ · DockerProxy">/, asked);
-      const [, href] = /<noscript><section[\s\S]*?href="(.*?)"/.exec(html) ?? [];
+      const [, href] = /<noscript><section(?:(?!<\/section)[\s\S])*?href="(.*?)"/.exec(html) ?? [];
       assert.equal(href, link);
     }
     assert.deepEqual(described, ['docker.io/library/busybox:latest']);
+  });
+
+  test('without scripts, the page of a refused image states the problem, and links to similar tags', async () => {
+    const catalogue = {
+      describe: async () => {
+        const members = { repository: 'busybox', tag: '1.366', similarTags: ['1.36', '"><i>'] };
+        throw new ServiceError('tag-not-found', detail('failure-internal', {}), { members });
+      },
+    };
+    await using server = await startServer({ allow: ['docker.io/library/*'], catalogue });
+    const folder = join(import.meta.dirname, '../../../web/problems');
+    const texts = JSON.parse(readFileSync(join(folder, 'es.json'), 'utf8')) as Record<string, string>;
+    const [spanish = ''] = texts['tag-not-found']?.split(' | ') ?? [];
+    for (const [path, title] of [
+      ['/?image=busybox:1.366', 'The image does not have this tag.'],
+      ['/?image=busybox:1.366&lang=es', spanish],
+      ['/?image=evil.example/app', 'This image cannot be fetched here.'],
+      ['/?image=a+b', 'This is not a valid image name.'],
+    ] as const) {
+      const { html } = await pageOf(server, path);
+      assert.ok(html.includes(`<p class="wrong">${title}</p>`), html);
+      assert.ok(!html.includes('href="/dl?'), html);
+    }
+    const { html } = await pageOf(server, '/?image=busybox:1.366');
+    assert.ok(html.includes('href="/?image=busybox:1.36">1.36</a>'), html);
+    assert.ok(html.includes('&quot;&gt;&lt;i&gt;</a>'), html);
   });
 
   test('a short link redirects browsers to the page of its image, and hides no other address', async () => {
