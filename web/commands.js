@@ -105,7 +105,7 @@ const loadersOf = (file, format, images) => {
 			tar: `mkdir ${stem} && tar -xpf ${name} -C ${stem}`,
 			WSL: `wsl --import ${stem} C:\\wsl\\${stem} ${name}`,
 			machinectl: `machinectl import-tar ${name} ${stem}`,
-			docker: `docker import ${name} ${stem}`,
+			docker: `docker import ${name} ${targetOf(images[0] ?? '')}`,
 		};
 	const archive = `${format === 'oci' ? 'oci' : 'docker'}-archive:${name}`;
 	const isOne = images.length === 1;

@@ -146,5 +146,10 @@ suite('commands that the page offers to copy', () => {
       loadCommands('busybox.tar', 'oci', ['busybox']),
       /^apptainer build --force busybox\.sif oci-archive:busybox\.tar$/m,
     );
+    // Docker takes no name with capital letters, which tags have.
+    assert.match(
+      loadCommands('org_app_RC1_rootfs.tar', 'rootfs', ['ghcr.io/org/app:RC1@sha256:0']),
+      /^docker import org_app_RC1_rootfs\.tar app:RC1$/m,
+    );
   });
 });
