@@ -63,6 +63,13 @@ suite('the start page', {
     assert.equal(headers['content-disposition'], `attachment; filename="${load.split(' ').at(-1)}"`);
   });
 
+  test('on a narrow screen, no example is cut off', async (t) => {
+    const page = await open(t, '/', { viewport: { width: 320, height: 640 } });
+    for (const example of await page.locator('#examples a').all()) {
+      assert.ok(await example.evaluate(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth));
+    }
+  });
+
   test('without scripts, an example links to the page of its download', async (t) => {
     const page = await open(t, '/', { javaScriptEnabled: false });
     await page.getByRole('link', { name: 'python:3.12-slim' }).click();
