@@ -99,7 +99,8 @@ export const loadCommands = (file, format, images) =>
 const loadersOf = (file, format, images) => {
 	const name = quoted(file);
 	const stem = file.replace(/(?:_rootfs)?\.tar$/, '');
-	if (format === 'files') return /\.(?:tar(?:\.\w+)?|tgz)$/.test(file) ? { tar: `tar -xf ${name}` } : {};
+	if (format === 'files')
+		return /\.(?:tar(?:\.(?!part\d)\w+)?|tgz)$/.test(file) ? { tar: `tar -xf ${name}` } : {};
 	if (format === 'rootfs')
 		return {
 			tar: `mkdir ${stem} && tar -xpf ${name} -C ${stem}`,

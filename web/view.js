@@ -89,6 +89,9 @@ export const showCommands = (url, [file = '', ...more], format, pulls) => {
 		);
 		return label;
 	});
+	// The lines of many parts scroll, which keyboards need to reach.
+	if (more[0]) byId('line').tabIndex = 0;
+	else byId('line').removeAttribute('tabindex');
 	byId('tools').replaceChildren(...radios);
 	show(first);
 	const join = more[0] ? `cat ${quoted(whole)}.part* > ${quoted(whole)}\n` : '';

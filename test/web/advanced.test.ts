@@ -7,7 +7,10 @@ import type { Page } from 'playwright-core';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
-import { assertAccessible, assertFits, sha256Of, untilShown, usePage } from './browser.ts';
+import { assertAccessible, assertFits, boxOf, sha256Of, untilShown, usePage } from './browser.ts';
+
+/** Three lines of a command, which other choices may fill. */
+const SPARE_PX = 3 * 14 + 1;
 
 suite('the advanced choices of the page', {
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
@@ -86,6 +89,7 @@ suite('the advanced choices of the page', {
     await untilOffered(page, `${BASE}&parts=1MiB&part=1`);
     const links = await page
       .locator('#parts a')
+    const { height } = await boxOf(page.locator('.line'));
       .evaluateAll((all) => all.map((link) => link.getAttribute('href') ?? ''));
     assert.equal(links.length, 1);
     const bodies = await Promise.all(
@@ -105,6 +109,9 @@ suite('the advanced choices of the page', {
     );
     await assertAccessible(page, 'parts');
   });
+    const space = (await boxOf(page.locator('.line'))).height - height;
+    assert.ok(space <= SPARE_PX, `the lines of all parts scroll, instead of ${space} px more`);
+    assert.equal(await page.getByLabel('tar', { exact: true }).count(), 0, 'a part is not an archive');
 
   test('show how far the reading of layers is, and then save a root file system or a squashed archive', async (t) => {
     const page = await open(t, `${PATH}&format=rootfs`, { viewport: { width: 375, height: 812 } });

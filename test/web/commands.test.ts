@@ -80,7 +80,8 @@ suite('commands that the page offers to copy', () => {
     assert.deepEqual(toolsOf('oci', 'app', 'base'), [...DOWNLOADERS, ...containerd]);
     assert.deepEqual(toolsOf('rootfs', 'app'), [...DOWNLOADERS, 'tar', 'machinectl', 'docker']);
     assert.deepEqual(toolsOf('files', 'chart'), [...DOWNLOADERS, 'tar']);
-    assert.deepEqual(Object.keys(fetchCommands(url('chart'), 'model.gguf', 'files')), DOWNLOADERS);
+    for (const file of ['model.gguf', 'app.tar.part1of2'])
+      assert.deepEqual(Object.keys(fetchCommands(url('chart'), file, 'files')), DOWNLOADERS);
   });
 
   test('a line downloads the file by its name, then loads it', () => {
