@@ -72,8 +72,14 @@ suite('the advanced choices of the page', {
     await parts.press('Enter');
     await page.locator('#parts a').first().waitFor();
     await parts.fill('1kB');
+    const before = await boxOf(parts);
     await parts.press('Enter');
     await page.locator('#problem h2').waitFor();
+    assert.deepEqual(await boxOf(parts), before, 'the field stays where it is');
+    assert.equal(await page.locator('#download').isVisible(), false, 'that of the choice before');
+    const { y, height } = await boxOf(page.locator('#problem'));
+    assert.ok(y >= 0 && y + height < before.y, 'the problem does not cover the field');
+    await assertAccessible(page, 'refused-choice-of-an-image');
     await parts.fill('');
     await parts.press('Enter');
     await untilOffered(page, BASE);
@@ -83,13 +89,16 @@ suite('the advanced choices of the page', {
   test('cut a file into parts with a link and a command each, which together are the file', async (t) => {
     const page = await open(t, PATH);
     await openAdvanced(page);
+    const { height } = await boxOf(page.locator('.line'));
     const parts = page.getByLabel('Cut into parts of at most');
     await parts.fill('1MiB');
     await parts.press('Enter');
     await untilOffered(page, `${BASE}&parts=1MiB&part=1`);
+    const space = (await boxOf(page.locator('.line'))).height - height;
+    assert.ok(space <= SPARE_PX, `the lines of all parts scroll, instead of ${space} px more`);
+    assert.equal(await page.getByLabel('tar', { exact: true }).count(), 0, 'a part is not an archive');
     const links = await page
       .locator('#parts a')
-    const { height } = await boxOf(page.locator('.line'));
       .evaluateAll((all) => all.map((link) => link.getAttribute('href') ?? ''));
     assert.equal(links.length, 1);
     const bodies = await Promise.all(
@@ -109,9 +118,6 @@ suite('the advanced choices of the page', {
     );
     await assertAccessible(page, 'parts');
   });
-    const space = (await boxOf(page.locator('.line'))).height - height;
-    assert.ok(space <= SPARE_PX, `the lines of all parts scroll, instead of ${space} px more`);
-    assert.equal(await page.getByLabel('tar', { exact: true }).count(), 0, 'a part is not an archive');
 
   test('show how far the reading of layers is, and then save a root file system or a squashed archive', async (t) => {
     const page = await open(t, `${PATH}&format=rootfs`, { viewport: { width: 375, height: 812 } });

@@ -72,6 +72,20 @@ suite('transitions of the page on a slow processor and network', {
       },
     ],
     [
+      'to another platform while the ways to load the file are open',
+      async (page) => {
+        await page.locator('#load > summary').click();
+        for (const [key, platform] of [
+          ['ArrowDown', 'linux/arm64'],
+          ['ArrowUp', 'linux/amd64'],
+        ] as const) {
+          await page.locator('#platform').press(key);
+          await page.locator(`#download[href*="${platform}"]`).waitFor();
+        }
+        await page.locator('#load > summary').click();
+      },
+    ],
+    [
       'to a download',
       async (page) => {
         const started = page.waitForEvent('download');
@@ -154,6 +168,19 @@ suite('transitions of the page on a slow processor and network', {
           await page.goForward();
           await untilLookedUp(page);
         }
+      },
+    ],
+    [
+      'to a refused choice and back',
+      async (page) => {
+        await page.locator('#advanced [name=parts]').fill('');
+        await page.locator('#advanced [name=parts]').pressSequentially('1B');
+        await page.keyboard.press('Enter');
+        await page.locator('#problem h2').waitFor();
+        await page.locator('#advanced [name=parts]').press('Control+A');
+        await page.keyboard.type('1MiB');
+        await page.keyboard.press('Enter');
+        await untilLookedUp(page);
       },
     ],
     [
