@@ -302,6 +302,8 @@ suite('the page in every state', {
       await assertFits(page);
       const { x } = await boxOf(page.getByRole('navigation', { name: 'Contents' }));
       assert.ok(x >= 0, 'the contents are in view');
+      const headings = await page.locator('h2').evaluateAll((all) => all.map((one) => one.clientHeight));
+      assert.equal(new Set(headings).size, 1, `headings of ${headings} px`);
       for (const summary of await page.locator('summary').all()) await summary.click();
       await assertAccessible(page, `api-open-${colorScheme}`);
       await assertFits(page);
