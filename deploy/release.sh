@@ -85,6 +85,12 @@ make_tarball() {
 	publish "$name"
 }
 
+# Writes the completion of a shell to where Debian's package of the shell reads it.
+write_completion() {
+	mkdir -p "$root/usr/share/${2%/*}"
+	npm start --silent -- completion "$1" >"$root/usr/share/$2"
+}
+
 make_deb() {
 	command -v dpkg-deb >/dev/null || fail 'dpkg-deb is missing: install the package dpkg'
 	make_program
@@ -97,6 +103,9 @@ make_deb() {
 	cp deploy/systemd/dockerproxy "$root/usr/bin"
 	cp deploy/dockerproxy.example.toml "$root/etc/dockerproxy/dockerproxy.toml"
 	cp LICENSE "$root/usr/share/doc/dockerproxy/copyright"
+	write_completion bash bash-completion/completions/dockerproxy
+	write_completion zsh zsh/vendor-completions/_dockerproxy
+	write_completion fish fish/vendor_completions.d/dockerproxy.fish
 	cp deploy/debian/conffiles deploy/debian/preinst deploy/debian/postinst deploy/debian/prerm deploy/debian/postrm "$root/DEBIAN"
 	# Counted as Debian's own tools do, because file systems give folders different sizes.
 	size=$(find "$root" -type f -printf '%s\n' -o -printf '1\n' | awk '{ size += int(($1 + 1023) / 1024) } END { print size }')

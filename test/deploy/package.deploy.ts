@@ -59,6 +59,13 @@ suite('the package of Debian', { skip, timeout: 900_000 }, () => {
     );
   });
 
+  test('completes commands in the shells of the machine', async () => {
+    const script = '. /usr/share/bash-completion/completions/dockerproxy; complete -p dockerproxy';
+    assert.match(await machine.sh(`bash -c '${script}'`), /-F _dockerproxy dockerproxy/);
+    for (const file of ['zsh/vendor-completions/_dockerproxy', 'fish/vendor_completions.d/dockerproxy.fish'])
+      assert.match(await machine.sh(`cat /usr/share/${file}`), /save/);
+  });
+
   test('keeps the settings of an upgrade, and restarts the service', async () => {
     await machine.write(SETTINGS, 'port = 8099\n');
     const pid = await machine.sh('systemctl show --value -p MainPID dockerproxy');
