@@ -56,6 +56,8 @@ export async function save(
 ): Promise<void> {
   if (sidecars.metalink) requirePublication(query, source.traits, publication);
   if (output === '-') refuseOnStdout(query, sidecars, terminal);
+  // Some formats take minutes to prepare, so a missing folder is an error before that.
+  await findPlace(output, '.');
   const { screen } = terminal;
   const preparation = showPreparation(screen, query.references.map(familiarReference));
   const request = { ...query, onProgress: preparation.report };
