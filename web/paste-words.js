@@ -14,7 +14,7 @@ const CANDIDATES_MAX = 5;
 /** Words that mark a sentence, in the languages of the page that use Latin letters. */
 const SENTENCE = new Set(
 	[
-		'baixar besoin bitte brauche con danke das e et ich imagem je la laden lade le mit obrigado preciso scaricare und',
+		'baixar besoin bitte brauche con danke das et ich imagem je la laden lade le mit obrigado preciso scaricare und',
 		'a all also an and any are as at be but by can command computer con container could database de',
 		'deploy descargar desde do docker-image does download el en errors example fetch file find for from get give has have',
 		'hello help hey hi how i image imagen images in install instead into is it la laptop las latest like',

@@ -850,6 +850,7 @@ const UNUSUAL: Row[] = [
   ['# images\nnginx:1.27 # web\n# old: redis:6\nredis:7 # cache', ['nginx:1.27', 'redis:7']],
   ['Bitte ghcr.io/org/app:1.2 herunterladen, danke.', 'ghcr.io/org/app:1.2'],
   ['Bitte postgres:16 laden', 'postgres:16'],
+  ['b, d, e, f', ['b', 'd', 'e', 'f']],
   ['Merci de télécharger postgres:16-alpine.', 'postgres:16-alpine'],
   ['需要redis:7.4镜像', 'redis:7.4'],
   ['イメージはredis:7.4です。', 'redis:7.4'],
