@@ -1,13 +1,14 @@
 import type { Hash } from 'node:crypto';
 import { closeSync, constants, openSync } from 'node:fs';
 import { type FileHandle, open, rm } from 'node:fs/promises';
-import { addAbortSignal, type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { detail } from '../errors/details.ts';
 import { type ErrorCode, ServiceError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
+import { destroyOnAbort } from '../util/aborted.ts';
 import type { BufferPool } from '../util/buffer-pool.ts';
 import { send } from '../util/streams.ts';
 import { type BlobFiles, openExisting, roomFor } from './blob-files.ts';
@@ -141,7 +142,7 @@ class FetchWriter {
       interrupt: () => interruption.abort(),
     });
     // A stream that waits for the appender would not notice the abort itself.
-    addAbortSignal(AbortSignal.any([signal, interruption.signal]), stream);
+    destroyOnAbort(AbortSignal.any([signal, interruption.signal]), stream);
     try {
       await send(stream, appender, inspect);
       return true;

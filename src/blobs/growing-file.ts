@@ -1,7 +1,8 @@
 import { read } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { addAbortSignal, type Writable } from 'node:stream';
+import type { Writable } from 'node:stream';
 import type { ByteRange } from '../oci/descriptor.ts';
+import { destroyOnAbort } from '../util/aborted.ts';
 import type { BufferPool } from '../util/buffer-pool.ts';
 import { DirectStream } from '../util/streams.ts';
 import type { AdaptiveChunkSize, AdaptiveChunkSizes } from './chunk-size.ts';
@@ -102,7 +103,7 @@ export class FileStream extends DirectStream {
       end: () => this.push(null),
     };
     // Last: a signal that has aborted already destroys at once what must be complete.
-    addAbortSignal(signal, this);
+    destroyOnAbort(signal, this);
   }
 
   override get ready(): number {

@@ -1,8 +1,9 @@
 import type { Hash } from 'node:crypto';
-import { addAbortSignal, Writable } from 'node:stream';
+import { Writable } from 'node:stream';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { digestHash } from '../oci/digest.ts';
+import { destroyOnAbort } from '../util/aborted.ts';
 import { DirectStream, send } from '../util/streams.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import type { GrowingFile } from './growing-file.ts';
@@ -143,7 +144,7 @@ export class SharedFetch implements GrowingFile {
       return isWanted;
     });
     // A stream that waits for the sink would not notice the abort itself.
-    addAbortSignal(this.#abandoned.signal, stream);
+    destroyOnAbort(this.#abandoned.signal, stream);
     onBegun();
     await send(stream, sink);
   }

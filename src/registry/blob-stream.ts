@@ -1,12 +1,12 @@
 import type { Hash } from 'node:crypto';
-import { addAbortSignal, type Readable, type Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import type { HttpResponse } from '../net/http.ts';
 import { upstreamError } from '../net/upstream-error.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
 import { digestHash, finishDigest } from '../oci/digest.ts';
-import { ABORTED } from '../util/aborted.ts';
+import { ABORTED, destroyOnAbort } from '../util/aborted.ts';
 import { createMinimumRate, type MinimumRate, type MinimumRateLimits } from '../util/minimum-rate.ts';
 import { DirectStream } from '../util/streams.ts';
 import { untilAborted } from '../util/until-aborted.ts';
@@ -122,7 +122,7 @@ class BlobStream extends DirectStream {
     this.#opened.promise.catch(() => {});
     this.#serve();
     // The last step, because an already aborted signal destroys the stream at once, which must then be complete.
-    addAbortSignal(signal, this);
+    destroyOnAbort(signal, this);
   }
 
   /** Resolves when the first response is one of this blob. */

@@ -1,8 +1,8 @@
 import type { Hash } from 'node:crypto';
 import { once } from 'node:events';
-import { addAbortSignal, Readable, type Writable } from 'node:stream';
+import { Readable, type Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
-import { ABORTED } from './aborted.ts';
+import { ABORTED, destroyOnAbort } from './aborted.ts';
 
 /**
  * Creates a stream from a generator. Unlike Readable.from, destroying it aborts the generator's signal at once, also
@@ -171,7 +171,7 @@ class Relay extends DirectStream {
     this.#parts = parts(this.#closed.signal);
     this.#inspect = inspect;
     // The last step, because an already aborted signal destroys the stream at once, which must then be complete.
-    addAbortSignal(signal, this);
+    destroyOnAbort(signal, this);
   }
 
   override get ready(): number {
