@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { type ClientRequest, get } from 'node:http';
 import { join } from 'node:path';
-import { suite, test } from 'node:test';
-import { type DockerProxy, type DockerProxyOptions, startDockerProxy } from '../support/dockerproxy.ts';
+import { after, before, suite, test } from 'node:test';
+import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { type Dockerd, startDockerd } from '../support/engines.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
@@ -19,34 +19,40 @@ import { waitFor } from '../support/wait-for.ts';
 const PLATFORM = { os: 'linux', architecture: 'amd64' };
 const MIB = 2 ** 20;
 
-interface Parts extends AsyncDisposable {
+/** An engine behind a line to a registry. All tests share it, and each begins without images in the engine. */
+interface Bed {
   registry: Registry;
   /** A proxy between the engine and the registry. */
   line: FaultProxy;
   engine: Dockerd;
+}
+
+interface Parts extends Bed, AsyncDisposable {
   proxy: DockerProxy;
   /** The address of a download through the line. */
   url(name: string, more?: string): string;
 }
 
-async function startParts(env: NodeJS.ProcessEnv = {}, options: DockerProxyOptions = {}): Promise<Parts> {
-  const stack = new AsyncDisposableStack();
+async function startBed(stack: AsyncDisposableStack): Promise<Bed> {
   const registry = stack.use(await startRegistry());
   const line = stack.use(await startFaultProxy(registry.url));
-  const engine = stack.use(await startDockerd());
-  const proxy = stack.use(
-    await startDockerProxy({
-      ...options,
-      env: {
-        DOCKERPROXY_SOURCE: 'engine',
-        DOCKERPROXY_INSECURE_REGISTRIES: [registry.host, line.host].join(),
-        DOCKER_HOST: engine.dockerHost,
-        ...env,
-      },
-    }),
-  );
+  return { registry, line, engine: stack.use(await startDockerd()) };
+}
+
+async function startParts({ registry, line, engine }: Bed, env: NodeJS.ProcessEnv = {}): Promise<Parts> {
+  await engine.sh('docker image ls --quiet | sort -u | xargs -r docker image rm --force', '/');
+  line.inject(undefined);
+  line.requests.length = 0;
+  const proxy = await startDockerProxy({
+    env: {
+      DOCKERPROXY_SOURCE: 'engine',
+      DOCKERPROXY_INSECURE_REGISTRIES: [registry.host, line.host].join(),
+      DOCKER_HOST: engine.dockerHost,
+      ...env,
+    },
+  });
   const url = (name: string, more = ''): string => `${proxy.url}/dl?myimage=${line.host}/${name}${more}`;
-  return { registry, line, engine, proxy, url, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+  return { registry, line, engine, proxy, url, [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose]() };
 }
 
 async function publishSmall({ registry }: Parts, name: string, content = name): Promise<string> {
@@ -83,8 +89,15 @@ suite('an engine in trouble, and one with much to do', {
   skip: skipUnless('dockerd', 'docker-registry', 'curl', 'ip'),
   timeout: 300_000,
 }, () => {
+  const cleanup = new AsyncDisposableStack();
+  let bed: Bed;
+  before(async () => {
+    bed = await startBed(cleanup);
+  });
+  after(() => cleanup.disposeAsync());
+
   test('twenty clients at once for one image are one pull', async () => {
-    await using parts = await startParts();
+    await using parts = await startParts(bed);
     await publishSmall(parts, 'test/one');
     const release = hold(parts.line);
     const clients = Array.from({ length: 20 }, (_, at) =>
@@ -105,7 +118,7 @@ suite('an engine in trouble, and one with much to do', {
   });
 
   test('more downloads wait in a queue, and past its end get a Retry-After', async () => {
-    await using parts = await startParts({ DOCKERPROXY_PULLS: '1', DOCKERPROXY_PULL_QUEUE: '1' });
+    await using parts = await startParts(bed, { DOCKERPROXY_PULLS: '1', DOCKERPROXY_PULL_QUEUE: '1' });
     for (const name of ['test/a', 'test/b', 'test/c']) await publishSmall(parts, name);
     const release = hold(parts.line);
     const first = httpCall(parts.url('test/a'));
@@ -131,7 +144,7 @@ suite('an engine in trouble, and one with much to do', {
   });
 
   test('while it pulls, each layer is reported with its bytes and total', async () => {
-    await using parts = await startParts();
+    await using parts = await startParts(bed);
     await publishLarge(parts, 'test/large', 5 * MIB);
     const { promise: enough, resolve: goOn } = Promise.withResolvers<void>();
     parts.line.inject((request) => {
@@ -156,7 +169,7 @@ suite('an engine in trouble, and one with much to do', {
   });
 
   test('the status of an unavailable image ends with the problem', async () => {
-    await using parts = await startParts();
+    await using parts = await startParts(bed);
     const events = listen(parts.url('test/none').replace('/dl?', '/dl/status?'));
     await events.ended;
     const [, data = ''] = /^:\n\nevent: error\ndata: (.*)\n\n$/.exec(events.text()) ?? [];
@@ -165,7 +178,7 @@ suite('an engine in trouble, and one with much to do', {
   });
 
   test('a client that goes ends the pull, unless another one waits for it', async () => {
-    await using parts = await startParts({ DOCKERPROXY_PULLS: '1' });
+    await using parts = await startParts(bed, { DOCKERPROXY_PULLS: '1' });
     for (const name of ['test/left', 'test/next']) await publishSmall(parts, name);
     const release = hold(parts.line);
     const lines = (start: string): number =>
@@ -192,7 +205,7 @@ suite('an engine in trouble, and one with much to do', {
   });
 
   test('an engine that is killed while it pulls is a 502, and when it is back, all is well', async () => {
-    await using parts = await startParts();
+    await using parts = await startParts(bed);
     await publishSmall(parts, 'test/killed');
     const release = hold(parts.line);
     const answer = httpCall(parts.url('test/killed'));
@@ -210,7 +223,7 @@ suite('an engine in trouble, and one with much to do', {
   });
 
   test('the service is ready for as long as the engine answers', async () => {
-    await using parts = await startParts();
+    await using parts = await startParts(bed);
     const readiness = async (): Promise<number> => (await httpCall(`${parts.proxy.url}/readyz`)).status;
     assert.equal(await readiness(), 200);
     await parts.engine.kill();
@@ -222,8 +235,8 @@ suite('an engine in trouble, and one with much to do', {
 
   test('an engine that is killed while it saves leaves nothing that looks whole', async () => {
     await using cache = await temporaryFolder();
-    await using parts = await startParts({ DOCKERPROXY_CACHE_DIR: cache.path });
-    await publishLarge(parts, 'test/large', 100 * MIB);
+    await using parts = await startParts(bed, { DOCKERPROXY_CACHE_DIR: cache.path });
+    await publishLarge(parts, 'test/large', 40 * MIB);
     await parts.engine.docker('pull', `${parts.line.host}/test/large`);
     const spooling = async (): Promise<number> => {
       const names = await readdir(join(cache.path, 'incoming'));
@@ -238,13 +251,14 @@ suite('an engine in trouble, and one with much to do', {
     assert.deepEqual(await readdir(join(cache.path, 'spools')), []);
 
     await parts.engine.restart();
-    const curl = ['-sS', '--limit-rate', '20M', '-o', '/dev/null', '-w', '%{size_download}'];
+    const curl = ['-sS', '--limit-rate', '10M', '-o', '/dev/null', '-w', '%{size_download}'];
     const live = run('curl', [...curl, parts.url('test/large', '&stream=1')]);
     await waitFor(() => parts.proxy.logs().length > 0);
     const begun = async (): Promise<boolean> => (await downloadsUnderWay(parts.proxy)) > 0;
     await waitFor(begun, { what: 'the download to begin', timeout: 60_000 });
     await parts.engine.kill();
     assert.equal((await live).code, 18, 'curl calls it a partial file');
+    await parts.engine.restart();
   });
 
   test('if the disk is full, the archive is sent as it is made', async () => {
@@ -252,7 +266,7 @@ suite('an engine in trouble, and one with much to do', {
     const cache = join(small.path, 'cache');
     await mkdir(cache);
     await runOrThrow('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', cache]);
-    await using parts = await startParts({ DOCKERPROXY_CACHE_DIR: cache });
+    await using parts = await startParts(bed, { DOCKERPROXY_CACHE_DIR: cache });
     await publishLarge(parts, 'test/large', 20 * MIB);
     await publishSmall(parts, 'test/small');
     const answer = await httpCall(parts.url('test/large'));
@@ -268,7 +282,7 @@ suite('an engine in trouble, and one with much to do', {
   });
 
   test('pull=never serves what the engine has, pull=missing pulls only what it has not', async () => {
-    await using parts = await startParts({ DOCKERPROXY_PULL: 'never' });
+    await using parts = await startParts(bed, { DOCKERPROXY_PULL: 'never' });
     await publishSmall(parts, 'test/kept', 'first');
     const missing = await httpCall(parts.url('test/kept'));
     assert.deepEqual([missing.status, codeOf(missing)], [404, 'image-not-found']);
@@ -299,7 +313,7 @@ suite('an engine in trouble, and one with much to do', {
 
   test('pulled images are removed, least recently used first, and those of others stay', async () => {
     await using state = await temporaryFolder();
-    await using parts = await startParts({
+    await using parts = await startParts(bed, {
       DOCKERPROXY_ENGINE_KEEP: '2.5MiB',
       DOCKERPROXY_STATE_DIR: state.path,
     });
@@ -343,7 +357,7 @@ suite('an engine in trouble, and one with much to do', {
 
   test('an image that another client has tagged stays, whichever client pulled it', async () => {
     await using state = await temporaryFolder();
-    await using parts = await startParts({
+    await using parts = await startParts(bed, {
       DOCKERPROXY_ENGINE_KEEP: '1.5MiB',
       DOCKERPROXY_STATE_DIR: state.path,
     });
@@ -395,7 +409,7 @@ suite('an engine in trouble, and one with much to do', {
   });
 
   test('two platforms of one name at once are two archives', async () => {
-    await using parts = await startParts();
+    await using parts = await startParts(bed);
     const other = { os: 'linux', architecture: 'arm64', variant: 'v8' };
     const made = await Promise.all(
       [PLATFORM, other].map(async (platform) =>

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
+import { type DockerProxy, entryPoint, startDockerProxy } from '../support/dockerproxy.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { type HttpRequest, httpCall } from '../support/http-request.ts';
 import { type Image, image, index, layer, type Manifest } from '../support/images.ts';
@@ -330,7 +330,6 @@ suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 6
   });
 
   test('are not saved by dockerproxy save, which leaves no file', async () => {
-    const main = join(import.meta.dirname, '../../src/main.ts');
     const env = {
       PATH: process.env.PATH,
       HOME: folder.path,
@@ -341,7 +340,7 @@ suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 6
     const save = (name: string) =>
       run(
         process.execPath,
-        [main, 'save', `${registry.host}/team/${name}`, '-o', join(folder.path, `${name}.tar`)],
+        [entryPoint, 'save', `${registry.host}/team/${name}`, '-o', join(folder.path, `${name}.tar`)],
         {
           env,
         },
@@ -352,7 +351,7 @@ suite('images under a policy', { skip: skipUnless('docker-registry'), timeout: 6
     assert.equal((await run('ls', [join(folder.path, 'unsigned.tar')])).code, 2);
     const saved = await save('signed');
     assert.equal(saved.code, 0, saved.stderr);
-    const wrong = await run(process.execPath, [main, 'check-config'], {
+    const wrong = await run(process.execPath, [entryPoint, 'check-config'], {
       env: { ...env, DOCKERPROXY_POLICY: '/nowhere' },
     });
     assert.equal(wrong.code, 78);

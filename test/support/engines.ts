@@ -1,4 +1,5 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { get } from 'node:http';
 import { join } from 'node:path';
 import { findCommand, type RunningProcess, type RunResult, run, spawnUntil } from './process.ts';
 import { type TemporaryFolder, temporaryFolder } from './temporary-folder.ts';
@@ -78,10 +79,9 @@ export async function startDockerd(
     ...(options.insecureRegistries ?? []).map((host) => `--insecure-registry=${host}`),
     ...(options.args ?? []),
   ];
-  const isReady = async () => (await docker('version')).code === 0;
   const [command, ...prefix] = options.bridged ? OWN_NETWORK : (['dockerd'] as const);
   const launch = (): Promise<RunningProcess> =>
-    spawnUntil(command, [...prefix, ...flags], isReady, {
+    spawnUntil(command, [...prefix, ...flags], () => answers(socket), {
       env: { ...process.env, ...options.env },
       timeout: 60_000,
     });
@@ -177,9 +177,7 @@ export async function startPodman(options: EngineOptions = {}): Promise<Podman> 
     serve: async () => {
       const socket = inside('podman.sock');
       const service = ['system', 'service', '--time=0', `unix://${socket}`];
-      const isReady = async () =>
-        (await run('curl', ['-sS', '--unix-socket', socket, 'http://podman/_ping'])).code === 0;
-      const running = await spawnUntil('podman', service, isReady, { env });
+      const running = await spawnUntil('podman', service, () => answers(socket), { env });
       return {
         dockerHost: `unix://${socket}`,
         [Symbol.asyncDispose]: () => running.stop('SIGTERM'),
@@ -192,6 +190,16 @@ export async function startPodman(options: EngineOptions = {}): Promise<Podman> 
       await removeEngine(folder);
     },
   };
+}
+
+/** Tells whether an engine answers at its socket. A docker client for each poll would take most of the CPU time. */
+function answers(socketPath: string): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  get({ socketPath, path: '/_ping' }, (response) => resolve(response.resume().statusCode === 200)).once(
+    'error',
+    () => resolve(false),
+  );
+  return promise;
 }
 
 /** Ends what outlived its engine (shims, a containerd whose dockerd was killed) and removes the folder. */
