@@ -19,11 +19,11 @@ export interface FileTree {
   path(node: number): string;
   /** Returns a check for nodes below a directory, which is fast for many nodes. */
   below(directory: number): (node: number) => boolean;
-  /** All directories but the root, each after its parent. */
+  /** All directories but the root, each after its parent, in an array of the caller. */
   directories(): Int32Array;
   /**
    * All other nodes in the order in which their data is stored: by layer, then by position. The names of one file
-   * follow each other, beginning with the oldest.
+   * follow each other, beginning with the oldest. The array belongs to the caller.
    */
   files(): Int32Array;
   /** The entry in which the data of a file is stored, equal for all names of one file, counted over all layers. */
