@@ -20,7 +20,7 @@ export interface DecompressOptions {
  * Bytes of an output chunk. Each chunk takes a round trip to another thread, so large chunks make a single reader fast.
  * All chunks together have a limit, and many readers therefore get small ones.
  */
-const CHUNK = { least: 32 * 1024, most: 256 * 1024, all: 2 * 2 ** 20 };
+const CHUNK = { least: 16 * 1024, most: 256 * 1024, all: 2 ** 20 };
 /** Chunks that may wait for the reader. One more is decompressed meanwhile, so that the other thread rarely idles. */
 const AHEAD = 2;
 /** The number of streams that are being decompressed. */

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
-import { Readable } from 'node:stream';
+import { randomBytes } from 'node:crypto';
+import { Readable, type Writable } from 'node:stream';
 import { suite, test } from 'node:test';
 import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { DamagedData, decompress } from '../../src/util/decompress.ts';
+import { DirectStream } from '../../src/util/streams.ts';
 
 const TEXT = Buffer.from('some text '.repeat(30_000));
 const SKIPPABLE = Buffer.from([0x53, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
@@ -18,6 +20,33 @@ async function unpack(bytes: Buffer, chunk = bytes.length): Promise<Buffer> {
   const found: Buffer[] = [];
   for await (const part of decompress(Readable.from(chunks))) found.push(Buffer.from(part));
   return Buffer.concat(found);
+}
+
+/** Gives packed bytes in chunks of 64 KiB, always in the same memory. */
+class CountedSource extends DirectStream {
+  given = 0;
+  mostInUse = 0;
+  readonly #packed: Buffer;
+
+  constructor(packed: Buffer) {
+    super();
+    this.#packed = packed;
+  }
+
+  async sendTo(sink: Writable): Promise<void> {
+    const memory = Buffer.alloc(64 * 1024);
+    let inUse = 0;
+    for (let at = 0; at < this.#packed.length; at += memory.length) {
+      const length = this.#packed.copy(memory, 0, at);
+      this.given += 1;
+      inUse += 1;
+      this.mostInUse = Math.max(this.mostInUse, inUse);
+      await new Promise<void>((resolve, reject) => {
+        sink.write(memory.subarray(0, length), (error) => (error ? reject(error) : resolve()));
+      });
+      inUse -= 1;
+    }
+  }
 }
 
 suite('decompress', () => {
@@ -99,7 +128,7 @@ suite('decompress', () => {
 
   for (const [size, ahead] of [
     [256 * 1024, 3],
-    [32 * 1024, 2],
+    [16 * 1024, 2],
   ] as const)
     test(`decompresses ${ahead} chunks of ${size} bytes ahead of a reader that waits, and few more`, async () => {
       const packed = gzipSync(Buffer.alloc(4 * 2 ** 20));
@@ -142,18 +171,30 @@ suite('decompress', () => {
     const sizes = readers.map(({ size }) => size);
     assert.equal(sizes[0], 256 * 1024);
     assert.ok(
-      sizes.slice(16, 64).every((size) => size <= 128 * 1024),
+      sizes.slice(16, 64).every((size) => size <= 64 * 1024),
       sizes.join(),
     );
     assert.ok(
-      sizes.slice(128).every((size) => size === 32 * 1024),
+      sizes.slice(64).every((size) => size === 16 * 1024),
       sizes.join(),
     );
-    assert.ok(sizes.reduce((sum, size) => sum + size) <= 300 * 80 * 1024);
+    assert.ok(sizes.reduce((sum, size) => sum + size) <= 300 * 32 * 1024);
     for (const { chunks } of readers) await chunks.return();
     const last = await start();
     assert.equal(last.size, 256 * 1024);
     await last.chunks.return();
+  });
+
+  test('takes one packed chunk at a time, and no further one while its reader waits', async () => {
+    const source = new CountedSource(gzipSync(randomBytes(2 ** 20)));
+    const chunks = decompress(source, { chunkSize: 16 * 1024 });
+    await chunks.next();
+    for (let turn = 0; turn < 4096; turn++) await turnOfEventLoop();
+    assert.equal(source.given, 1);
+    let length = 16 * 1024;
+    for await (const chunk of chunks) length += chunk.length;
+    assert.equal(length, 2 ** 20);
+    assert.equal(source.mostInUse, 1);
   });
 
   test('ends its source when reading stops', async () => {
