@@ -3,7 +3,7 @@ import { detail } from '../errors/details.ts';
 import { ServiceError } from '../errors.ts';
 import type { BlobReader } from '../oci/blob-reader.ts';
 import type { ByteRange, Descriptor } from '../oci/descriptor.ts';
-import { DamagedData, decompress, fairChunk } from '../util/decompress.ts';
+import { DamagedData, decompress, shareChunks } from '../util/decompress.ts';
 import { lend } from '../util/streams.ts';
 
 /**
@@ -53,8 +53,10 @@ async function* splice(
   signal: AbortSignal,
   onFetched: ((bytes: number) => void) | undefined,
 ): AsyncGenerator<Uint8Array, void> {
-  await using unpacked = openUnpacked(blob, blobs, signal, onFetched);
-  const batch = Buffer.allocUnsafeSlow(Math.min(fairChunk(), end - start));
+  // Many requests can begin at once, so each counts before it waits for its blob.
+  using share = shareChunks();
+  await using unpacked = openUnpacked(blob, blobs, share.chunkSize, signal, onFetched);
+  const batch = Buffer.allocUnsafeSlow(Math.min(share.chunkSize, end - start));
   let filled = 0;
   /** Bytes of the range that are still missing. */
   let left = end - start;
@@ -114,6 +116,7 @@ interface Unpacked extends AsyncDisposable {
 function openUnpacked(
   blob: Descriptor | undefined,
   blobs: BlobReader,
+  chunkSize: number,
   signal: AbortSignal,
   onFetched: ((bytes: number) => void) | undefined,
 ): Unpacked {
@@ -132,6 +135,7 @@ function openUnpacked(
       chunks ??= decompress(
         await (blobs.readVerified?.(blob, undefined, signal, onFetched) ??
           blobs.read(blob, undefined, signal, onFetched)),
+        { chunkSize },
       );
       // The chunk is no longer valid when the next one arrives.
       [position, next] = [position + chunk.length, 0];

@@ -10,7 +10,7 @@ export class DamagedData extends Error {
 }
 
 export interface DecompressOptions {
-  /** Bytes of an output chunk; adapted to the number of readers if absent. */
+  /** Bytes of an output chunk; a share of the memory for all chunks if absent. */
   readonly chunkSize?: number;
   /** Sees each chunk before it is decompressed. An error ends the decompression. */
   readonly inspect?: (packed: Uint8Array) => void;
@@ -41,11 +41,11 @@ const EMPTY = Buffer.alloc(0);
  */
 export async function* decompress(
   source: Readable,
-  { chunkSize = fairChunk(), inspect }: DecompressOptions = {},
+  { chunkSize, inspect }: DecompressOptions = {},
 ): AsyncGenerator<Buffer, void, undefined> {
   if (source.destroyed) throw source.errored ?? new Error('The stream was closed.');
-  readers += 1;
-  const unpacker = new Unpacker(chunkSize);
+  using share = chunkSize === undefined ? shareChunks() : { chunkSize, [Symbol.dispose]() {} };
+  const unpacker = new Unpacker(share.chunkSize);
   // Sent to a sink, a file reuses one buffer for all packed bytes. Read as a stream, it would allocate each chunk.
   send(source, unpacker, inspect).then(
     () => unpacker.end(),
@@ -54,16 +54,27 @@ export async function* decompress(
   try {
     yield* unpacker.chunks();
   } finally {
-    readers -= 1;
     unpacker.destroy();
     source.destroy();
   }
 }
 
-/** Returns the size of a chunk for one more reader, in bytes. */
-export function fairChunk(): number {
-  const size = Math.min(Math.max(CHUNK.all / (readers + 1), CHUNK.least), CHUNK.most);
-  return 2 ** Math.floor(Math.log2(size));
+/** The share of one reader in the memory for chunks, until its disposal. */
+export interface ChunkShare extends Disposable {
+  /** Bytes. */
+  readonly chunkSize: number;
+}
+
+/** Counts one more reader, and gives it a fair share. */
+export function shareChunks(): ChunkShare {
+  readers += 1;
+  const size = Math.min(Math.max(CHUNK.all / readers, CHUNK.least), CHUNK.most);
+  return {
+    chunkSize: 2 ** Math.floor(Math.log2(size)),
+    [Symbol.dispose]() {
+      readers -= 1;
+    },
+  };
 }
 
 type Decompressor = ReturnType<typeof createGunzip> | ReturnType<typeof createZstdDecompress>;

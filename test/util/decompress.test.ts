@@ -5,7 +5,7 @@ import { suite, test } from 'node:test';
 import { setImmediate as turnOfEventLoop } from 'node:timers/promises';
 import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
-import { DamagedData, decompress } from '../../src/util/decompress.ts';
+import { DamagedData, decompress, shareChunks } from '../../src/util/decompress.ts';
 import { DirectStream } from '../../src/util/streams.ts';
 
 const TEXT = Buffer.from('some text '.repeat(30_000));
@@ -183,6 +183,15 @@ suite('decompress', () => {
     const last = await start();
     assert.equal(last.size, 256 * 1024);
     await last.chunks.return();
+  });
+
+  test('counts readers before they read, so that many that begin at once get small chunks', () => {
+    const shares = Array.from({ length: 100 }, shareChunks);
+    const all = shares.reduce((sum, { chunkSize }) => sum + chunkSize, 0);
+    assert.ok(all < 4 * 2 ** 20, `${all} bytes`);
+    for (const share of shares) share[Symbol.dispose]();
+    using last = shareChunks();
+    assert.equal(last.chunkSize, 256 * 1024);
   });
 
   test('takes one packed chunk at a time, and no further one while its reader waits', async () => {
