@@ -45,11 +45,11 @@ export async function* decompress(
 ): AsyncGenerator<Buffer, void, undefined> {
   if (source.destroyed) throw source.errored ?? new Error('The stream was closed.');
   using share = chunkSize === undefined ? shareChunks() : { chunkSize, [Symbol.dispose]() {} };
-  const unpacker = new Unpacker(share.chunkSize);
+  const unpacker = new Unpacker(share.chunkSize, inspect);
   // Sent to a sink, a file reuses one buffer for all packed bytes. Read as a stream, it would allocate each chunk.
-  send(source, unpacker, inspect).then(
+  send(source, unpacker).then(
     () => unpacker.end(),
-    (error: Error) => unpacker.fail(error),
+    (error: Error) => unpacker.destroy(error),
   );
   try {
     yield* unpacker.chunks();
@@ -85,6 +85,7 @@ type Part = Buffer | Decompressor;
 /** Takes packed bytes, each until they are decompressed, and lists the unpacked chunks. */
 class Unpacker extends Writable {
   readonly #chunkSize: number;
+  readonly #inspect: DecompressOptions['inspect'];
   readonly #parts = createHandover<Part>();
   readonly #frames = createZstdFrames();
   #head = EMPTY;
@@ -92,13 +93,12 @@ class Unpacker extends Writable {
   #decompressor: Decompressor | undefined;
   /** Settled when the reader has all chunks of the decompressor. */
   #isRead: Promise<void> = Promise.resolve();
-  /** The failure of the source, which counts more than its effect on the decompressor. */
-  #cause: Error | undefined;
 
-  constructor(chunkSize: number) {
+  constructor(chunkSize: number, inspect: DecompressOptions['inspect']) {
     // One chunk at a time, so that a paused reader pauses the source.
     super({ highWaterMark: 1 });
     this.#chunkSize = chunkSize;
+    this.#inspect = inspect;
     // The reader gets all errors. An unhandled event would end the process.
     this.on('error', (error) => this.#parts.fail(error));
   }
@@ -116,15 +116,9 @@ class Unpacker extends Writable {
         }
       }
     } catch (error) {
-      if (this.#cause !== undefined) throw this.#cause;
-      if (error instanceof DamagedData) throw error;
-      throw new DamagedData((error as Error).message, { cause: error });
+      // The failure of the source counts more than its effect on the decompressor.
+      throw this.errored ?? error;
     }
-  }
-
-  fail(cause: Error): void {
-    this.#cause ??= cause;
-    this.destroy(cause);
   }
 
   override _write(chunk: Buffer, _: string, callback: (error?: Error | null) => void): void {
@@ -141,6 +135,7 @@ class Unpacker extends Writable {
   }
 
   async #take(chunk: Buffer): Promise<void> {
+    this.#inspect?.(chunk);
     if (this.#format !== undefined) return this.#decode(this.#format, chunk);
     this.#head = Buffer.concat([this.#head, chunk]);
     if (this.#head.length < HEAD) return;
@@ -192,17 +187,24 @@ class Unpacker extends Writable {
     }
   }
 
-  /** Resolves when the decompressor has used the bytes. */
-  #pass(bytes: Buffer, create: () => Decompressor): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+  /** Resolves when the decompressor has used the bytes, or ignores them. */
+  async #pass(bytes: Buffer, create: () => Decompressor): Promise<void> {
     if (this.#decompressor === undefined) {
       this.#decompressor = create();
-      // The reader gets its errors, too.
-      this.#decompressor.on('error', () => {});
+      this.#decompressor.on('error', (error) =>
+        this.destroy(new DamagedData(error.message, { cause: error })),
+      );
       this.#isRead = this.#parts.give(this.#decompressor);
     }
-    this.#decompressor.write(bytes, (error) => (error ? reject(error) : resolve()));
-    return promise;
+    const decompressor = this.#decompressor;
+    // Gzip data may end with zeros, for example on tapes. Its decompressor closes at the first ones.
+    if (decompressor.destroyed) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    // If it closes while it has bytes, it never calls back.
+    decompressor.once('close', resolve);
+    decompressor.write(bytes, () => resolve());
+    await promise;
+    decompressor.off('close', resolve);
   }
 }
 

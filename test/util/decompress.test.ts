@@ -59,6 +59,7 @@ suite('decompress', () => {
       Buffer.concat([gzipSync(TEXT), gzipSync('more')]),
       Buffer.concat([TEXT, Buffer.from('more')]),
     ],
+    'gzip with zeros after it': [Buffer.concat([gzipSync(TEXT), Buffer.alloc(3000)]), TEXT],
     zstd: [zstd(TEXT), TEXT],
     'zstd of several frames, some skippable': [
       Buffer.concat([
@@ -110,6 +111,31 @@ suite('decompress', () => {
     await assert.rejects(async () => {
       for await (const _ of decompress(source));
     }, RangeError);
+  });
+
+  for (const [kind, packed] of [
+    ['gzip', gzipSync(TEXT)],
+    ['zstd', zstd(TEXT)],
+    ['plain bytes', TEXT],
+  ] as const)
+    test(`fails with the error of the inspection of ${kind}`, async () => {
+      for (const last of [1, 5]) {
+        let count = 0;
+        const inspect = (): void => {
+          count += 1;
+          if (count === last) throw new RangeError('the inspection');
+        };
+        const chunks = Array.from({ length: 9 }, (_, at) => packed.subarray(at * 3, (at + 1) * 3));
+        await assert.rejects(async () => {
+          for await (const _ of decompress(Readable.from(chunks), { inspect }));
+        }, RangeError);
+      }
+    });
+
+  test('ends if other data follows the zeros after gzip', async () => {
+    const packed = Buffer.concat([gzipSync(TEXT), Buffer.alloc(5000), gzipSync(TEXT)]);
+    // Zlib reports the other data, unless its stream is over before.
+    await unpack(packed, 1000).catch((error) => assert.ok(error instanceof DamagedData));
   });
 
   for (const [kind, packed] of [
