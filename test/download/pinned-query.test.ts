@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { digestQuery, pinnedQuery } from '../../src/download/pinned-query.ts';
@@ -14,6 +13,7 @@ import type { RegistryClient } from '../../src/registry/client.ts';
 import type { Archive } from '../../src/sources/image-source.ts';
 import { createRegistrySource } from '../../src/sources/registry/source.ts';
 import { type ImageSignatures, NOT_CHECKED } from '../../src/sources/signatures/image-signatures.ts';
+import { memoryClient } from '../sources/memory-client.ts';
 
 const never = new AbortController().signal;
 const ARCHITECTURES = ['amd64', 'arm64'] as const;
@@ -65,21 +65,7 @@ function registryOf(samples: readonly Sample[]): { client: RegistryClient; manif
     const root = isIndex ? add(MEDIA_TYPES.ociIndex, { manifests: entries }) : entries[0];
     manifests.set(`${tag}`, manifests.get(root?.digest ?? '') ?? assert.fail());
   }
-  const client: RegistryClient = {
-    async manifest(_repository, reference) {
-      const bytes = manifests.get(reference) ?? assert.fail(reference);
-      return { bytes, digest: sha256(bytes), contentType: undefined };
-    },
-    head: async () => undefined,
-    tags: async () => ({ tags: [], isComplete: true }),
-    findBlob: async () => ({ size: 0 }),
-    checkSizes: async () => {},
-    referrers: async () => undefined,
-    blobs: () => ({
-      read: async ({ digest }) => Readable.from([blobs.get(digest) ?? assert.fail(digest)]),
-    }),
-  };
-  return { client, manifests };
+  return { client: memoryClient(manifests, blobs), manifests };
 }
 
 /** Like a registry in which only the indexes are signed. */

@@ -3,6 +3,7 @@ import type { LookupAddress } from 'node:dns';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { alsoTrusting, createGuard, guardSignedFiles } from '../../src/net/guard.ts';
+import { SPECIAL_IPV4 } from './special-ranges.ts';
 
 const REFUSED = { code: 'address-refused', status: 403 };
 
@@ -12,24 +13,6 @@ const judgeAll = (...addresses: string[]): void =>
   createGuard([]).checkAddresses('name.test', addresses.map(resolved));
 
 const resolved = (address: string): LookupAddress => ({ address, family: address.includes(':') ? 6 : 4 });
-
-/** The non-public ranges, from https://www.iana.org/assignments/iana-ipv4-special-registry and multicast. */
-const SPECIAL_IPV4: [string, number][] = [
-  ['0.0.0.0', 8],
-  ['10.0.0.0', 8],
-  ['100.64.0.0', 10],
-  ['127.0.0.0', 8],
-  ['169.254.0.0', 16],
-  ['172.16.0.0', 12],
-  ['192.0.0.0', 24],
-  ['192.0.2.0', 24],
-  ['192.168.0.0', 16],
-  ['198.18.0.0', 15],
-  ['198.51.100.0', 24],
-  ['203.0.113.0', 24],
-  ['224.0.0.0', 4],
-  ['240.0.0.0', 4],
-];
 
 const SPECIAL_IPV6 = [
   '::',

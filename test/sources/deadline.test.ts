@@ -1,18 +1,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { after, before, suite, test } from 'node:test';
+import { suite, test } from 'node:test';
 import { parsePlatform } from '../../src/oci/platform.ts';
 import { parseReference } from '../../src/oci/reference.ts';
 import { inspectorWithDeadline, sourceWithDeadline } from '../../src/sources/deadline.ts';
 import { createRegistryInspector } from '../../src/sources/registry/catalogue.ts';
 import { createRegistrySource } from '../../src/sources/registry/source.ts';
-import { createStack, type Stack } from '../registry/stack.ts';
-import {
-  answering,
-  type Handler,
-  type HostileRegistry,
-  startHostileRegistry,
-} from '../support/hostile-registry.ts';
+import { useHostileRegistry } from '../registry/hostile-stack.ts';
+import { answering, type Handler } from '../support/hostile-registry.ts';
 import { sha256 } from '../support/images.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -21,21 +16,11 @@ const defaultPlatform = parsePlatform('linux/amd64');
 const digestOf = (text: string): string => sha256(Buffer.from(text));
 
 suite('the contents of an archive', { timeout: 600_000 }, () => {
-  let registry: HostileRegistry;
-  let stack: Stack;
+  const { registry, stack } = useHostileRegistry();
 
-  before(async () => {
-    registry = await startHostileRegistry();
-    stack = createStack({ hosts: [registry.host] });
-  });
-  after(async () => {
-    await stack.http.close();
-    await registry[Symbol.asyncDispose]();
-  });
-
-  const options = () => ({ ...stack, defaultPlatform, maxSize: 1e9, now: () => performance.now() });
+  const options = () => ({ ...stack(), defaultPlatform, maxSize: 1e9, now: () => performance.now() });
   const request = (name: string) => ({
-    references: [parseReference(`${registry.host}/${name}`)],
+    references: [parseReference(`${registry().host}/${name}`)],
     platform: undefined,
     format: 'docker' as const,
   });
@@ -57,7 +42,7 @@ suite('the contents of an archive', { timeout: 600_000 }, () => {
       })),
     };
     const headers = { 'content-type': manifest.mediaType };
-    registry.misbehave(name, {
+    registry().misbehave(name, {
       manifest: answering(manifest, headers),
       blob: (request, response) => {
         const isConfig = request.url?.endsWith(sha256(config)) === true;
@@ -68,12 +53,14 @@ suite('the contents of an archive', { timeout: 600_000 }, () => {
 
   test('is given up where it is not known in time, and nothing more is asked for it', async () => {
     const ends: Promise<unknown>[] = [];
-    registry.misbehave('late', { manifest: (_request, response) => void ends.push(once(response, 'close')) });
+    registry().misbehave('late', {
+      manifest: (_request, response) => void ends.push(once(response, 'close')),
+    });
     const source = sourceWithDeadline(createRegistrySource(options()), 2000);
     const catalogue = inspectorWithDeadline(createRegistryInspector(options()), 2000);
     const [reference] = request('late').references;
     assert.ok(reference);
-    registry.at('/v2/late/tags/list', (_request, response) => void ends.push(once(response, 'close')));
+    registry().at('/v2/late/tags/list', (_request, response) => void ends.push(once(response, 'close')));
     const late = [
       source.open(request('late'), never),
       catalogue.describe({ reference, platform: undefined, format: 'docker' }, never),
@@ -88,9 +75,9 @@ suite('the contents of an archive', { timeout: 600_000 }, () => {
   test('is given up silently once no request waits for it', async () => {
     const gone = new AbortController();
     const source = sourceWithDeadline(createRegistrySource(options()), 60_000);
-    const asked = registry.requests('late').length;
+    const asked = registry().requests('late').length;
     const opening = source.open(request('late'), gone.signal);
-    await waitFor(() => registry.requests('late').length > asked);
+    await waitFor(() => registry().requests('late').length > asked);
     gone.abort();
     await assert.rejects(opening, { name: 'AbortError' });
   });
@@ -114,6 +101,6 @@ suite('the contents of an archive', { timeout: 600_000 }, () => {
     }
     await opening;
     assert.ok(most > 1 && most <= 8, `${most} at once`);
-    assert.equal(registry.requests('many').length, 2 + layers.length);
+    assert.equal(registry().requests('many').length, 2 + layers.length);
   });
 });

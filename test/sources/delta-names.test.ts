@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { extract } from 'tar-stream';
@@ -11,6 +10,7 @@ import type { RegistryClient } from '../../src/registry/client.ts';
 import type { Archive } from '../../src/sources/image-source.ts';
 import { createRegistrySource } from '../../src/sources/registry/source.ts';
 import { NOT_CHECKED } from '../../src/sources/signatures/image-signatures.ts';
+import { memoryClient } from './memory-client.ts';
 
 const never = new AbortController().signal;
 const LAYER = 'application/vnd.oci.image.layer.v1.tar';
@@ -55,21 +55,7 @@ function createRegistry() {
     const platform = { os: 'linux', architecture: 'amd64' };
     return push(tag, MEDIA_TYPES.ociIndex, { manifests: [{ ...entry, platform }] });
   };
-  const client: RegistryClient = {
-    async manifest(_repository, reference) {
-      const bytes = manifests.get(reference) ?? assert.fail(reference);
-      return { bytes, digest: sha256(bytes), contentType: undefined };
-    },
-    head: async () => undefined,
-    tags: async () => ({ tags: [], isComplete: true }),
-    findBlob: async () => ({ size: 0 }),
-    checkSizes: async () => {},
-    referrers: async () => undefined,
-    blobs: () => ({
-      read: async ({ digest }) => Readable.from([blobs.get(digest) ?? assert.fail(digest)]),
-    }),
-  };
-  return { client, image, index, layer, diffId };
+  return { client: memoryClient(manifests, blobs), image, index, layer, diffId };
 }
 
 function sourceOf(client: RegistryClient) {

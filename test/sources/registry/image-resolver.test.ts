@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { after, before, suite, test } from 'node:test';
+import { suite, test } from 'node:test';
 import { type ArchiveFormat, FORMATS } from '../../../src/archive/format.ts';
 import { parsePlatform } from '../../../src/oci/platform.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
 import { type ResolvedImage, resolveImage } from '../../../src/sources/registry/image-resolver.ts';
-import { createStack, type Stack } from '../../registry/stack.ts';
-import { type Handler, type HostileRegistry, startHostileRegistry } from '../../support/hostile-registry.ts';
+import { useHostileRegistry } from '../../registry/hostile-stack.ts';
+import type { Handler } from '../../support/hostile-registry.ts';
 import { type Blob, blob, type Descriptor, type Manifest, manifest, sha256 } from '../../support/images.ts';
 
 const never = new AbortController().signal;
@@ -14,18 +14,8 @@ const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 const AMD64 = { os: 'linux', architecture: 'amd64' };
 
 suite('the image that a reference names', { timeout: 600_000 }, () => {
-  let registry: HostileRegistry;
-  let stack: Stack;
+  const { registry, stack } = useHostileRegistry();
   let count = 0;
-
-  before(async () => {
-    registry = await startHostileRegistry();
-    stack = createStack({ hosts: [registry.host] });
-  });
-  after(async () => {
-    await stack.http.close();
-    await registry[Symbol.asyncDispose]();
-  });
 
   /** Serves a manifest for the tag, and all below it by digest. */
   function serve(root: Manifest): string {
@@ -45,7 +35,7 @@ suite('the image that a reference names', { timeout: 600_000 }, () => {
       response.writeHead(200, { 'content-type': found.type, 'content-length': found.bytes.length });
       response.end(found.bytes);
     };
-    registry.misbehave(repository, { manifest: handler, blob: handler });
+    registry().misbehave(repository, { manifest: handler, blob: handler });
     return repository;
   }
 
@@ -102,8 +92,8 @@ suite('the image that a reference names', { timeout: 600_000 }, () => {
     { format = 'docker', platform }: { format?: ArchiveFormat; platform?: string } = {},
   ): Promise<ResolvedImage> =>
     resolveImage(
-      stack.client,
-      parseReference(`${registry.host}/${serve(root)}`),
+      stack().client,
+      parseReference(`${registry().host}/${serve(root)}`),
       {
         platform: platform === undefined ? undefined : parsePlatform(platform),
         defaultPlatform: parsePlatform('linux/amd64'),
@@ -200,7 +190,7 @@ suite('the image that a reference names', { timeout: 600_000 }, () => {
     test('reads no further manifest if the first one fits', async () => {
       for (const root of [indexOf(gzip, zstd), indexOf(marked, gzip)]) {
         const { reference } = await resolve(root);
-        assert.equal(registry.requests(reference.path).length, 3, 'an index, a manifest, a config');
+        assert.equal(registry().requests(reference.path).length, 3, 'an index, a manifest, a config');
       }
     });
 
@@ -228,7 +218,9 @@ suite('the image that a reference names', { timeout: 600_000 }, () => {
       ]) {
         const { manifest: found, reference } = await resolve(root);
         assert.equal(found.digest, many[0]?.descriptor.digest);
-        const manifests = registry.requests(reference.path).filter(({ url }) => url?.includes('/manifests/'));
+        const manifests = registry()
+          .requests(reference.path)
+          .filter(({ url }) => url?.includes('/manifests/'));
         assert.ok(manifests.length <= 7, `${manifests.length} manifests`);
       }
     });

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { after, before, suite, test } from 'node:test';
+import { suite, test } from 'node:test';
 import { formatPlatform, parsePlatform } from '../../../src/oci/platform.ts';
 import { parseReference } from '../../../src/oci/reference.ts';
 import { createReferrerFinder } from '../../../src/sources/registry/referrers.ts';
 import { type ResolvedTree, resolveTree } from '../../../src/sources/registry/tree-resolver.ts';
-import { createStack, type Stack } from '../../registry/stack.ts';
-import { type HostileRegistry, startHostileRegistry } from '../../support/hostile-registry.ts';
+import { useHostileRegistry } from '../../registry/hostile-stack.ts';
 import {
   type Descriptor,
   image as imageOf,
@@ -20,22 +19,12 @@ const INDEX = 'application/vnd.oci.image.index.v1+json';
 const IMAGE = 'application/vnd.oci.image.manifest.v1+json';
 
 suite('the tree below an index from a hostile registry', { timeout: 600_000 }, () => {
-  let registry: HostileRegistry;
-  let stack: Stack;
-
-  before(async () => {
-    registry = await startHostileRegistry();
-    stack = createStack({ hosts: [registry.host] });
-  });
-  after(async () => {
-    await stack.http.close();
-    await registry[Symbol.asyncDispose]();
-  });
+  const { registry, stack } = useHostileRegistry();
 
   /** Serves manifests by their digests, and the first of them for the tag. */
   function serve(repository: string, manifests: readonly Manifest[]): void {
     const [root] = manifests;
-    registry.misbehave(repository, {
+    registry().misbehave(repository, {
       manifest: (request, response) => {
         const asked = request.url?.split('/').at(-1);
         const found = manifests.find(({ descriptor }) => descriptor.digest === asked) ?? root;
@@ -46,8 +35,8 @@ suite('the tree below an index from a hostile registry', { timeout: 600_000 }, (
 
   const resolve = (repository: string, platforms: 'all' | string = 'all'): Promise<ResolvedTree> =>
     resolveTree(
-      stack.client,
-      parseReference(`${registry.host}/${repository}`),
+      stack().client,
+      parseReference(`${registry().host}/${repository}`),
       { platforms: platforms === 'all' ? platforms : [parsePlatform(platforms)] },
       never,
     );
@@ -79,7 +68,7 @@ suite('the tree below an index from a hostile registry', { timeout: 600_000 }, (
     const manifests = Array.from({ length: 500 }, (_, at) => descriptor(at));
     serve('many', [manifest(INDEX, { schemaVersion: 2, mediaType: INDEX, manifests }, [], [])]);
     await assert.rejects(resolve('many'), { code: 'registry-failed', message: /more than 200 manifests/ });
-    assert.equal(registry.requests('many').length, 1);
+    assert.equal(registry().requests('many').length, 1);
   });
 
   test('with hundreds of nested indexes is refused', async () => {
@@ -87,7 +76,7 @@ suite('the tree below an index from a hostile registry', { timeout: 600_000 }, (
     for (let at = 0; at < 300; at++) chain.unshift(index(chain.slice(0, 1)));
     serve('deep', chain);
     await assert.rejects(resolve('deep'), { code: 'registry-failed' });
-    assert.ok(registry.requests('deep').length <= 201);
+    assert.ok(registry().requests('deep').length <= 201);
   });
 
   test('that names one image twice has it once', async () => {
@@ -101,7 +90,7 @@ suite('the tree below an index from a hostile registry', { timeout: 600_000 }, (
     const signature = imageWith(1, 'signature');
     const { digest } = image.descriptor;
     const list = index([signature]);
-    registry.misbehave('signed', {
+    registry().misbehave('signed', {
       manifest: (request, response) => {
         const asked = request.url?.split('/').at(-1);
         const found =
@@ -111,14 +100,14 @@ suite('the tree below an index from a hostile registry', { timeout: 600_000 }, (
       },
       blob: (_request, response) => void response.end(image.config.content),
     });
-    const reference = parseReference(`${registry.host}/signed`);
+    const reference = parseReference(`${registry().host}/signed`);
     const clock = { now: 1000 };
-    const search = createReferrerFinder({ client: stack.client, now: () => clock.now });
+    const search = createReferrerFinder({ client: stack().client, now: () => clock.now });
     const resolveAll = () =>
-      resolveTree(stack.client, reference, { platforms: 'all', findReferrers: search().find }, never);
+      resolveTree(stack().client, reference, { platforms: 'all', findReferrers: search().find }, never);
     const without = await resolveAll();
     assert.deepEqual(without.companions, []);
-    registry.at(`/v2/signed/referrers/${digest}`, (_request, response) => {
+    registry().at(`/v2/signed/referrers/${digest}`, (_request, response) => {
       response.writeHead(200, { 'content-type': INDEX }).end(list.bytes);
     });
     clock.now += 30_001;
@@ -128,7 +117,7 @@ suite('the tree below an index from a hostile registry', { timeout: 600_000 }, (
       [[digest.replace(':', '-'), list.descriptor.digest]],
     );
     assert.equal(manifests.length, 3);
-    registry.at(`/v2/signed/referrers/${digest}`, (_request, response) => {
+    registry().at(`/v2/signed/referrers/${digest}`, (_request, response) => {
       response.writeHead(500).end();
     });
     await assert.rejects(resolveAll(), { code: /^registry-/ });
