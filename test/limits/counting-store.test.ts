@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { suite, test } from 'node:test';
+import { afterEach, beforeEach, suite, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import { redisUrl } from '../../src/config/redis-url.ts';
@@ -17,60 +17,30 @@ import { connectRedis } from '../../src/redis/connect.ts';
 import type { Redis } from '../../src/redis/redis.ts';
 import { skipUnless } from '../support/packages.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
-import { temporaryFolder } from '../support/temporary-folder.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const MINUTE = 60_000;
 const NO_LIMIT = { perClient: 0, total: 0 };
 
-/** A store with a manual clock. */
-interface Fixture extends AsyncDisposable {
-  store: CountingStore;
-  clock: { now: number };
-}
+/** Opens a store. The stack disposes of what it needs. */
+type Open = (stack: AsyncDisposableStack, now: () => number) => Promise<CountingStore>;
 
-const kinds: Record<string, () => Promise<Fixture>> = {
-  async memory() {
-    const clock = { now: Date.now() };
-    const store = createMemoryCountingStore(() => clock.now);
-    return { store, clock, [Symbol.asyncDispose]: async () => store.close() };
-  },
-  async sqlite() {
-    const folder = await temporaryFolder();
-    const clock = { now: Date.now() };
-    const store = openSqliteCountingStore(join(folder.path, 'limits.sqlite'), () => clock.now);
-    return {
-      store,
-      clock,
-      async [Symbol.asyncDispose]() {
-        store.close();
-        await folder[Symbol.asyncDispose]();
-      },
-    };
-  },
-  async buffered() {
-    const folder = await temporaryFolder();
-    const clock = { now: Date.now() };
-    const now = () => clock.now;
-    const file = openSqliteCountingStore(join(folder.path, 'limits.sqlite'), now);
-    const store = createBufferedCountingStore({ store: file, now });
-    return {
-      store,
-      clock,
-      async [Symbol.asyncDispose]() {
-        store.close();
-        await folder[Symbol.asyncDispose]();
-      },
-    };
-  },
-  async redis() {
-    await using stack = new AsyncDisposableStack();
+const openFile = async (stack: AsyncDisposableStack, now: () => number) => {
+  const folder = stack.use(await temporaryFolder());
+  return openSqliteCountingStore(join(folder.path, 'limits.sqlite'), now);
+};
+
+const kinds: Record<string, Open> = {
+  memory: async (_stack, now) => createMemoryCountingStore(now),
+  sqlite: openFile,
+  buffered: async (stack, now) => createBufferedCountingStore({ store: await openFile(stack, now), now }),
+  async redis(stack, now) {
     const server = stack.use(await startRedis());
-    const redis = stack.adopt(await connectTo(server), (client) => client.close());
-    const clock = { now: Date.now() };
-    const store = createRedisCountingStore(redis, () => clock.now);
-    const held = stack.move();
-    return { store, clock, [Symbol.asyncDispose]: () => held[Symbol.asyncDispose]() };
+    return createRedisCountingStore(
+      stack.adopt(await connectTo(server), (client) => client.close()),
+      now,
+    );
   },
 };
 
@@ -91,9 +61,18 @@ function lease(client: string, archive: string, holder = 'one'): Lease {
 for (const [kind, open] of Object.entries(kinds)) {
   const skip = kind === 'redis' && skipUnless('redis-server');
   suite(`the counting store: ${kind}`, { skip, timeout: 60_000 }, () => {
+    const clock = { now: 0 };
+    let stack: AsyncDisposableStack;
+    let store: CountingStore;
+
+    beforeEach(async () => {
+      stack = new AsyncDisposableStack();
+      clock.now = Date.now();
+      store = stack.adopt(await open(stack, () => clock.now), (opened) => opened.close());
+    });
+    afterEach(() => stack.disposeAsync());
+
     test('a counter adds up until its window is over, then begins again', async () => {
-      await using fixture = await open();
-      const { store, clock } = fixture;
       assert.deepEqual(await addOne(store, 'a', 2), { value: 2, resetsIn: MINUTE });
       clock.now += 20_000;
       assert.deepEqual(await addOne(store, 'a', 3), { value: 5, resetsIn: 40_000 });
@@ -104,8 +83,6 @@ for (const [kind, open] of Object.entries(kinds)) {
     });
 
     test('an amount of 0 reads and begins nothing', async () => {
-      await using fixture = await open();
-      const { store, clock } = fixture;
       assert.deepEqual(await addOne(store, 'a', 0), { value: 0, resetsIn: MINUTE });
       clock.now += 1000;
       await addOne(store, 'a', 7);
@@ -116,8 +93,6 @@ for (const [kind, open] of Object.entries(kinds)) {
     });
 
     test('a counter begins again after the clock was set back', async () => {
-      await using fixture = await open();
-      const { store, clock } = fixture;
       await addOne(store, 'a', 100);
       await addOne(store, 'a', 100);
       clock.now -= 24 * 60 * MINUTE;
@@ -127,8 +102,6 @@ for (const [kind, open] of Object.entries(kinds)) {
     });
 
     test('a negative amount takes back, down to 0', async () => {
-      await using fixture = await open();
-      const { store, clock } = fixture;
       const value = async (amount: number) => (await addOne(store, 'a', amount)).value;
       assert.deepEqual([await value(-3), await value(7), await value(-2), await value(0)], [0, 7, 5, 5]);
       assert.deepEqual([await value(-9), await value(1)], [0, 1]);
@@ -138,8 +111,6 @@ for (const [kind, open] of Object.entries(kinds)) {
     });
 
     test('several counters at once keep their order, and have windows of their own', async () => {
-      await using fixture = await open();
-      const { store, clock } = fixture;
       const additions = [
         { counter: 'a', amount: 1, window: MINUTE },
         { counter: 'b', amount: 2 ** 40, window: 24 * 60 * MINUTE },
@@ -153,7 +124,6 @@ for (const [kind, open] of Object.entries(kinds)) {
     });
 
     test('a counter is the sum of all additions, in any order', async () => {
-      await using fixture = await open();
       const amounts = fc.array(fc.tuple(fc.constantFrom('x', 'y'), fc.nat(2 ** 40)), { maxLength: 20 });
       let run = 0;
       await fc.assert(
@@ -163,17 +133,14 @@ for (const [kind, open] of Object.entries(kinds)) {
             ['x', 0],
             ['y', 0],
           ]);
-          await Promise.all(all.map(([name, amount]) => addOne(fixture.store, `${run}${name}`, amount)));
+          await Promise.all(all.map(([name, amount]) => addOne(store, `${run}${name}`, amount)));
           for (const [name, amount] of all) sums.set(name, (sums.get(name) ?? 0) + amount);
-          for (const [name, sum] of sums)
-            assert.equal((await addOne(fixture.store, `${run}${name}`, 0)).value, sum);
+          for (const [name, sum] of sums) assert.equal((await addOne(store, `${run}${name}`, 0)).value, sum);
         }),
       );
     });
 
     test('a client gets as many leases as the limit says, and another one when one ends', async () => {
-      await using fixture = await open();
-      const { store } = fixture;
       const limits = { perClient: 2, total: 0 };
       assert.equal(await store.acquire(lease('c', 'a'), limits), 'granted');
       assert.equal(await store.acquire(lease('c', 'b'), limits), 'granted');
@@ -187,8 +154,6 @@ for (const [kind, open] of Object.entries(kinds)) {
     });
 
     test('all clients together get as many as the total says', async () => {
-      await using fixture = await open();
-      const { store } = fixture;
       const limits = { perClient: 0, total: 2 };
       assert.equal(await store.acquire(lease('c', 'a'), limits), 'granted');
       assert.equal(await store.acquire(lease('d', 'a'), limits), 'granted');
@@ -199,8 +164,6 @@ for (const [kind, open] of Object.entries(kinds)) {
     });
 
     test('parts that processes have in one download are one, which ends with the last of them', async () => {
-      await using fixture = await open();
-      const { store } = fixture;
       const limits = { perClient: 1, total: 1 };
       assert.equal(await store.acquire(lease('c', 'a', 'one'), limits), 'granted');
       assert.equal(await store.acquire(lease('c', 'a', 'two'), limits), 'granted');
@@ -216,8 +179,6 @@ for (const [kind, open] of Object.entries(kinds)) {
     });
 
     test('a lease without renewal expires', async () => {
-      await using fixture = await open();
-      const { store, clock } = fixture;
       const limits = { perClient: 2, total: 2 };
       await store.acquire(lease('c', 'a'), limits);
       await store.acquire(lease('c', 'b'), limits);
@@ -233,8 +194,6 @@ for (const [kind, open] of Object.entries(kinds)) {
     });
 
     test('a lease that expired while its process was paused is taken again, and a double release is ignored', async () => {
-      await using fixture = await open();
-      const { store, clock } = fixture;
       await store.acquire(lease('c', 'a'), NO_LIMIT);
       clock.now += 10 * LEASE_MS;
       await store.acquire(lease('d', 'a'), NO_LIMIT);
@@ -244,13 +203,29 @@ for (const [kind, open] of Object.entries(kinds)) {
       await store.release(lease('c', 'none'));
       assert.equal(await store.active('c'), 1);
     });
+
+    test('a thousand leases are renewed, and expired ones leave nothing behind', async () => {
+      const many = Array.from({ length: 1000 }, (_, at) => lease(`client ${at % 10}`, `${at}`));
+      await store.renew(many);
+      assert.equal(await store.active('client 3'), 100);
+      clock.now += LEASE_MS;
+      assert.equal(await store.active('client 3'), 0);
+      assert.equal(await store.acquire(lease('c', 'a'), { perClient: 1, total: 1 }), 'granted');
+    });
   });
 }
 
 suite('state shared by processes of one machine', { timeout: 600_000 }, () => {
+  let folder: TemporaryFolder;
+  let path: string;
+
+  beforeEach(async () => {
+    folder = await temporaryFolder();
+    path = join(folder.path, 'limits.sqlite');
+  });
+  afterEach(() => folder[Symbol.asyncDispose]());
+
   test('counts and leases survive a restart, and are shared with other processes', async () => {
-    await using folder = await temporaryFolder();
-    const path = join(folder.path, 'limits.sqlite');
     const one = openSqliteCountingStore(path, Date.now);
     const other = openSqliteCountingStore(path, Date.now);
     await addOne(one, 'a', 5);
@@ -266,8 +241,6 @@ suite('state shared by processes of one machine', { timeout: 600_000 }, () => {
   });
 
   test('requests that arrive together share one write, and each gets its own count', async () => {
-    await using folder = await temporaryFolder();
-    const path = join(folder.path, 'limits.sqlite');
     const store = openSqliteCountingStore(path, Date.now);
     const { size: before } = await stat(`${path}-wal`);
     const counts = await Promise.all(Array.from({ length: 200 }, () => addOne(store, 'a', 1)));
@@ -281,8 +254,6 @@ suite('state shared by processes of one machine', { timeout: 600_000 }, () => {
   });
 
   test('requests whose write fails are refused, and the next ones count', async () => {
-    await using folder = await temporaryFolder();
-    const path = join(folder.path, 'limits.sqlite');
     const store = openSqliteCountingStore(path, Date.now);
     const writer = new DatabaseSync(path);
     writer.exec('BEGIN IMMEDIATE');
@@ -298,8 +269,6 @@ suite('state shared by processes of one machine', { timeout: 600_000 }, () => {
   });
 
   test('nothing is lost where many write at once', async () => {
-    await using folder = await temporaryFolder();
-    const path = join(folder.path, 'limits.sqlite');
     openSqliteCountingStore(path, Date.now).close();
     const source = `
       const { parentPort, workerData } = require('node:worker_threads');
@@ -320,8 +289,6 @@ suite('state shared by processes of one machine', { timeout: 600_000 }, () => {
   });
 
   test('expired rows are removed from the file, a few at a time', async () => {
-    await using folder = await temporaryFolder();
-    const path = join(folder.path, 'limits.sqlite');
     const clock = { now: Date.now() };
     const store = openSqliteCountingStore(path, () => clock.now);
     const many = (count: number) =>
@@ -342,8 +309,6 @@ suite('state shared by processes of one machine', { timeout: 600_000 }, () => {
   });
 
   test('a clock that was set back delays no client', async () => {
-    await using folder = await temporaryFolder();
-    const path = join(folder.path, 'limits.sqlite');
     const ahead = openSqliteCountingStore(path, () => Date.now() + 365 * 24 * 60 * MINUTE);
     await addOne(ahead, 'a', 100);
     await ahead.acquire(lease('c', 'x', 'dead'), NO_LIMIT);
@@ -356,8 +321,7 @@ suite('state shared by processes of one machine', { timeout: 600_000 }, () => {
   });
 
   test('the file is for its user alone', async () => {
-    await using folder = await temporaryFolder();
-    const store = openSqliteCountingStore(join(folder.path, 'limits.sqlite'), Date.now);
+    const store = openSqliteCountingStore(path, Date.now);
     await addOne(store, 'a', 1);
     const files = await readdir(folder.path);
     assert.equal(files.length, 3, files.join());
@@ -366,8 +330,6 @@ suite('state shared by processes of one machine', { timeout: 600_000 }, () => {
   });
 
   test('a file that is broken is made again', async () => {
-    await using folder = await temporaryFolder();
-    const path = join(folder.path, 'limits.sqlite');
     for (const damage of [
       () => writeFile(path, 'no database at all '.repeat(1000)),
       // The header is right and the rest is damaged, as after a power failure.
@@ -569,18 +531,6 @@ suite('state shared by replicas in Redis', { skip: skipUnless('redis-server'), t
     await waitFor(async () => (await server.cli('--scan', '--pattern', '*brief')) === '');
     const lasting = (await server.cli('--scan')).split('\n');
     for (const key of lasting) assert.ok(Number(await server.cli('pttl', key)) > 0, `${key} stays`);
-  });
-
-  test('a thousand leases are renewed, and expired ones leave nothing behind', async () => {
-    await using fixture = await kinds.redis?.();
-    assert.ok(fixture);
-    const { store, clock } = fixture;
-    const many = Array.from({ length: 1000 }, (_, at) => lease(`client ${at % 10}`, `${at}`));
-    await store.renew(many);
-    assert.equal(await store.active('client 3'), 100);
-    clock.now += LEASE_MS;
-    assert.equal(await store.active('client 3'), 0);
-    assert.equal(await store.acquire(lease('c', 'a'), { perClient: 1, total: 1 }), 'granted');
   });
 });
 
