@@ -1,15 +1,8 @@
 import assert from 'node:assert/strict';
-import { Session } from 'node:inspector/promises';
+import { once } from 'node:events';
 import { after, before, suite, test } from 'node:test';
-import { HOST } from './pastes.ts';
-
-/** The work for a text. */
-interface Work {
-  /** How often V8 entered a block of the modules that read pasted texts: each call and each iteration counts. */
-  readonly steps: number;
-  /** The characters that regular expressions passed. */
-  readonly read: number;
-}
+import { Worker } from 'node:worker_threads';
+import type { Task, Work } from './paste-worker.ts';
 
 /** The maximum work for a character of a text. */
 const LIMIT: Work = { steps: 25, read: 130 };
@@ -122,36 +115,18 @@ const LARGE: readonly (readonly [what: string, text: () => string])[] = [
 ];
 
 suite('the work to read a pasted text', { concurrency: 1 }, () => {
-  const session = new Session();
-  let parse: (text: string) => Promise<unknown>;
-  /** Counts the steps of a task. */
-  const stepsOf = async (task: () => Promise<unknown>): Promise<number> => {
-    await session.post('Profiler.takePreciseCoverage');
-    await task();
-    const { result } = await session.post('Profiler.takePreciseCoverage');
-    const blocks = result
-      .filter(({ url }) => /\/web\/paste[\w-]*\.js$/.test(url))
-      .flatMap(({ functions }) => functions.flatMap(({ ranges }) => ranges));
-    return blocks.reduce((sum, { count }) => sum + count, 0);
-  };
-  const workFor = async (text: string): Promise<Work> => {
-    let read = 0;
-    const steps = await stepsOf(async () => {
-      read = await charactersRead(() => parse(text));
-    });
-    return { steps, read };
+  let worker: Worker;
+  const workFor = async (text: string, isReadCounted = true): Promise<Work> => {
+    const task: Task = { text, isReadCounted };
+    worker.postMessage(task);
+    const [work] = await once(worker, 'message');
+    return work;
   };
 
-  before(async () => {
-    session.connect();
-    await session.post('Profiler.enable');
-    // V8 counts the blocks of functions that it compiles from now on.
-    await session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: true });
-    const { parsePaste } = await import('../../web/paste.js');
-    parse = (text) => parsePaste(text, HOST);
-    await parse('docker pull nginx');
+  before(() => {
+    worker = new Worker(new URL('./paste-worker.ts', import.meta.url));
   });
-  after(() => session.disconnect());
+  after(() => worker.terminate());
 
   for (const [what, make] of Object.entries(TEXTS)) {
     test(`is in proportion to ${what}`, async () => {
@@ -170,27 +145,8 @@ suite('the work to read a pasted text', { concurrency: 1 }, () => {
   for (const [what, make] of LARGE) {
     test(`has a limit for ${what}`, async () => {
       const text = make();
-      const steps = await stepsOf(() => parse(text));
+      const { steps } = await workFor(text, false);
       assert.ok(steps <= text.length * LIMIT.steps + CONSTANT.steps, `${steps} steps`);
     });
   }
 });
-
-/** Counts the characters that regular expressions pass, whatever method of a string or an expression runs them. */
-async function charactersRead(work: () => Promise<unknown>): Promise<number> {
-  const { exec } = RegExp.prototype;
-  let read = 0;
-  RegExp.prototype.exec = function (this: RegExp, text: string) {
-    const start = this.global || this.sticky ? this.lastIndex : 0;
-    const match = exec.call(this, text);
-    if (match) read += match.index + match[0].length - start;
-    else read += this.sticky ? 1 : text.length - start;
-    return match;
-  };
-  try {
-    await work();
-  } finally {
-    RegExp.prototype.exec = exec;
-  }
-  return read;
-}
