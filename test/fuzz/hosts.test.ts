@@ -100,7 +100,7 @@ suite('arbitrary hosts', { timeout: 600_000 }, () => {
         }),
         runs('hosts'),
       );
-      assert.ok(named > 50, `${named} addresses`);
+      assert.ok(named > 12, `${named} addresses`);
     }
   });
 });

@@ -47,7 +47,7 @@ const MEANINGFUL: Readonly<Record<string, readonly string[]>> = {
   platform: ['linux/amd64', 'linux/arm64/v8', 'all', 'linux/amd64,linux/arm64', 'windows', '/'],
   parts: ['4GiB', '25MB', '1B', 'all'],
 };
-const RUNS = 150;
+const RUNS = 60;
 
 /** Generates values that the schema of a parameter allows. */
 function valuesOf({ name, schema }: Parameter): fc.Arbitrary<string> {
