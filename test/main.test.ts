@@ -170,36 +170,17 @@ suite('the program', { timeout: 600_000 }, () => {
     }
   });
 
-  test('a port that is taken ends it with advice', async () => {
-    await using taken = await takenPort();
-    const { stdout } = await dockerproxy(['--port', `${taken.port}`]);
-    assert.match(
-      stdout,
-      new RegExp(`Port ${taken.port} of 127\\.0\\.0\\.1 is already in use; choose another one with --port`),
-    );
-    assert.match(stdout, new RegExp(`"level":${FATAL}`));
-  });
-
-  test('it is ready for as long as the folder of its cache can be used', async () => {
+  test('it serves metrics at a port of their own alone, and is ready for as long as the folder of its cache can be used', async () => {
     await using folder = await temporaryFolder();
     const cache = join(folder.path, 'cache');
-    await using proxy = await startDockerProxy({ env: { DOCKERPROXY_CACHE_DIR: cache } });
+    await using proxy = await startDockerProxy({
+      env: { DOCKERPROXY_CACHE_DIR: cache, DOCKERPROXY_METRICS_PORT: '0' },
+    });
     const ready = await httpCall(`${proxy.url}/readyz`);
     assert.equal(ready.status, 200);
     const { checks } = JSON.parse(ready.body.toString());
     assert.equal(checks.source.kind, 'registry');
     assert.ok(checks.cache.freeBytes > 0);
-    await rm(cache, { recursive: true });
-    // The state is polled once a second.
-    const unready = await waitFor(async () => {
-      const answer = await httpCall(`${proxy.url}/readyz`);
-      return answer.status === 503 && answer;
-    });
-    assert.match(unready.body.toString(), /ENOENT/);
-  });
-
-  test('metrics are served on a listener of their own, and only there', async () => {
-    await using proxy = await startDockerProxy({ args: ['--metrics-port', '0'] });
     const listening = /^Metrics are at (http:\/\/127\.0\.0\.1:\d+\/metrics)$/;
     const addressOf = () => proxy.logs().flatMap(({ msg }) => listening.exec(msg) ?? [])[1];
     const url = await waitFor(addressOf, { what: 'the address of the metrics' });
@@ -209,48 +190,49 @@ suite('the program', { timeout: 600_000 }, () => {
     assert.match(body.toString(), /^dockerproxy_build_info\{version="[\d.]+"\} 1$/m);
     assert.match(body.toString(), /^dockerproxy_cache_free_bytes [1-9]\d+$/m);
     assert.equal((await httpCall(`${proxy.url}/metrics`)).status, 404);
-  });
-
-  test('a port for metrics that is taken ends it with advice', async () => {
-    await using taken = await takenPort();
-    const { stdout } = await dockerproxy(['--port', '0', '--metrics-port', `${taken.port}`]);
-    assert.match(stdout, /is already in use; choose another one with --metrics-port/);
-  });
-
-  test('a port for HTTP beside HTTPS that is taken ends it with advice, and with 1', async () => {
-    await using taken = await takenPort();
-    const args = ['--tls', 'self-signed', '--port', `${taken.port}`, '--https-port', '0'];
-    const { code, stdout } = await dockerproxy(args);
-    assert.match(
-      stdout,
-      new RegExp(`Port ${taken.port} of .* is already in use; choose another one with --port"`),
-    );
-    assert.equal(code, 1);
-    const { stdout: other } = await dockerproxy(['--tls', 'self-signed', '--https-port', `${taken.port}`]);
-    assert.match(
-      other,
-      new RegExp(`Port ${taken.port} of .* is already in use; choose another one with --https-port"`),
-    );
-  });
-
-  test('an address of another machine ends it with advice', async () => {
-    const { stdout } = await dockerproxy(['--host', FOREIGN_ADDRESS, '--port', '0', '--tls', 'off']);
-    assert.match(stdout, /192\.0\.2\.1 is not an address of this machine; choose another one with --host/);
+    await rm(cache, { recursive: true });
+    // The state is polled once a second.
+    const unready = await waitFor(async () => {
+      const answer = await httpCall(`${proxy.url}/readyz`);
+      return answer.status === 503 && answer;
+    });
+    assert.match(unready.body.toString(), /ENOENT/);
   });
 
   // close-with-grace takes the emptied event loop for a normal end and calls process.exit(0).
-  test('if it cannot listen it ends with 1', async () => {
+  test('an address that cannot be listened at ends it with 1 and advice', async () => {
     await using taken = await takenPort();
-    assert.equal((await dockerproxy(['--port', `${taken.port}`])).code, 1);
-    assert.equal((await dockerproxy(['--host', FOREIGN_ADDRESS, '--port', '0', '--tls', 'off'])).code, 1);
+    const port = `${taken.port}`;
+    const inUse = (host: string, flag: string) =>
+      new RegExp(
+        `"level":${FATAL}.*Port ${port} of ${host} is already in use; choose another one with ${flag}"`,
+      );
+    for (const [args, advice] of [
+      [['--port', port], inUse('127\\.0\\.0\\.1', '--port')],
+      [['--port', '0', '--metrics-port', port], inUse('127\\.0\\.0\\.1', '--metrics-port')],
+      [['--tls', 'self-signed', '--port', port, '--https-port', '0'], inUse('.*', '--port')],
+      [['--tls', 'self-signed', '--https-port', port], inUse('.*', '--https-port')],
+      [
+        ['--host', FOREIGN_ADDRESS, '--port', '0', '--tls', 'off'],
+        /192\.0\.2\.1 is not an address of this machine; choose another one with --host/,
+      ],
+    ] as const) {
+      const { code, stdout } = await dockerproxy([...args]);
+      assert.match(stdout, advice);
+      assert.equal(code, 1, args.join(' '));
+    }
   });
 
-  test('it says where it listens, answers, and ends with 0 on SIGTERM', async () => {
+  test('it says where it listens, answers, and ends with 0 on SIGTERM despite a connection that is kept alive', async () => {
     await using proxy = await startDockerProxy();
     const { status, body } = await httpCall(`${proxy.url}/healthz`);
     assert.equal(status, 200);
     assert.equal(body.toString(), '{"status":"ok"}');
+    const keptAlive = connect(Number(new URL(proxy.url).port), '127.0.0.1');
+    keptAlive.on('error', () => {}).write('GET /healthz HTTP/1.1\r\nHost: dl.example\r\n\r\n');
+    await once(keptAlive, 'data');
     assert.equal(await proxy.stop(), 0);
+    keptAlive.destroy();
     assert.equal(proxy.stderr(), '');
     await assert.rejects(httpCall(`${proxy.url}/healthz`), { code: 'ECONNREFUSED' });
   });
@@ -288,15 +270,6 @@ suite('the program', { timeout: 600_000 }, () => {
         assert.match(stderr, message);
       }
     }
-  });
-
-  test('connections that are kept alive do not hold SIGTERM up', async () => {
-    await using proxy = await startDockerProxy();
-    const socket = connect(Number(new URL(proxy.url).port), '127.0.0.1');
-    socket.on('error', () => {}).write('GET /healthz HTTP/1.1\r\nHost: dl.example\r\n\r\n');
-    await once(socket, 'data');
-    assert.equal(await proxy.stop(), 0);
-    socket.destroy();
   });
 
   for (const workers of ['1', '2']) {
