@@ -16,7 +16,10 @@ for (const platform of ['darwin', 'win32'])
   suite(`the commands on ${platform}`, { timeout: 300_000 }, () => {
     const command = (home: string, ...args: string[]): Promise<RunResult> =>
       run(process.execPath, ['--import', hook, program, ...args], {
-        env: { PATH: process.env.PATH, HOME: home, DOCKER_CONFIG: home, PLATFORM: platform },
+        env: {
+          ...{ PATH: process.env.PATH, HOME: home, DOCKER_CONFIG: home, PLATFORM: platform },
+          NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
+        },
         cwd: home,
       });
 
