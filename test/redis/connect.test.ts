@@ -38,7 +38,11 @@ async function isRoundTrip(redis: Redis): Promise<boolean> {
   return (await redis.get('a'))?.equals(Buffer.of(0, 255)) === true;
 }
 
-suite('a Redis that replicas share', { skip: skipUnless('redis-server'), timeout: 600_000 }, () => {
+suite('a Redis that replicas share', {
+  concurrency: 3,
+  skip: skipUnless('redis-server'),
+  timeout: 600_000,
+}, () => {
   test('keeps bytes, forgets them in time, and runs scripts that it knows or has forgotten', async () => {
     await using server = await startRedis({ password: 'geheim%20' });
     await using connection = await connect(
