@@ -26,6 +26,7 @@ function environmentIn(home: string) {
   return {
     ...{ PATH: process.env.PATH, HOME: home, DOCKER_CONFIG: home },
     ...{ DOCKERPROXY_CACHE_DIR: home, DOCKERPROXY_STATE_DIR: home, LOADED_MODULES: home },
+    NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
   };
 }
 
