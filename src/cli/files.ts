@@ -48,7 +48,7 @@ export async function listFiles(
   const target = await openTarget({ name: what.path, kind: 'stdout', exists: false }, terminal.stdout);
   let lines: string[] = [];
   const write = async (): Promise<void> => {
-    await target.write(Buffer.from(lines.join(''), 'latin1'));
+    await target.write([Buffer.from(lines.join(''), 'latin1')]);
     lines = [];
   };
   for await (const node of nodes) {

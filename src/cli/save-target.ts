@@ -21,7 +21,7 @@ export interface Target {
    *
    * @throws CommandError if the target cannot be written; ReaderGoneError
    */
-  write(...chunks: readonly Uint8Array[]): Promise<void>;
+  write(chunks: readonly Uint8Array[]): Promise<void>;
   /** Renames the file to its final name. */
   commit(): Promise<void>;
   /** Removes an unfinished file. */
@@ -106,7 +106,7 @@ export async function openTarget(place: Place, stdout: Writable): Promise<Target
   };
   const opened = await (place.kind === 'stdout' ? openStdout(stdout) : openFile(place)).catch(explain);
   return {
-    write: (...chunks) => opened.write(...chunks).catch(explain),
+    write: (chunks) => opened.write(chunks).catch(explain),
     commit: () => opened.commit().catch(explain),
     discard: opened.discard,
   };
@@ -121,10 +121,10 @@ export async function openTarget(place: Place, stdout: Writable): Promise<Target
 export function textOnly(target: Target): Target {
   return {
     ...target,
-    async write(...chunks) {
+    async write(chunks) {
       if (chunks.some((chunk) => chunk.includes(0)))
         throw new UsageError(['Refusing to write binary data to the terminal. Use a pipe, or > FILE.']);
-      await target.write(...chunks);
+      await target.write(chunks);
     },
   };
 }
@@ -133,7 +133,7 @@ async function openStdout(stdout: Writable): Promise<Target> {
   // The callback of each write also receives the error.
   stdout.on('error', () => {});
   return {
-    async write(...chunks) {
+    async write(chunks) {
       for (const chunk of chunks)
         await new Promise<void>((resolve, reject) => {
           stdout.write(chunk, (error) => (error ? reject(error) : resolve()));
@@ -148,7 +148,7 @@ async function openFile({ name, kind }: Place): Promise<Target> {
   const written = kind === 'device' ? name : `${name}.part`;
   const file = await open(written, 'w');
   return {
-    async write(...chunks) {
+    async write(chunks) {
       for (let rest = chunks; rest.length > 0; ) {
         const { bytesWritten } = await file.writev(rest);
         rest = split(rest, bytesWritten)[1];
@@ -200,10 +200,11 @@ export function fillFiles(files: readonly SavedFile[], open: (file: SavedFile) =
     return current;
   };
   const put = async (chunks: readonly Uint8Array[]): Promise<void> => {
-    for (let rest = chunks; rest.length > 0; ) {
+    // An empty chunk after the last byte must not open another file.
+    for (let rest = chunks.filter(({ length }) => length > 0); rest.length > 0; ) {
       const file = left === 0 || current === undefined ? await next() : current;
       const [part, after] = split(rest, left);
-      await file.write(...part);
+      await file.write(part);
       left -= sizeOf(part);
       rest = after;
     }

@@ -77,9 +77,9 @@ export function createSidecarFiles(
       };
       return {
         ...target,
-        write(...chunks) {
+        write(chunks) {
           for (const hasher of hashers) for (const chunk of chunks) hasher.update(chunk);
-          return target.write(...chunks);
+          return target.write(chunks);
         },
         commit() {
           noteHash();

@@ -24,7 +24,7 @@ const parts = [
 function noting(files: readonly SavedFile[], failing: Partial<Target> = {}) {
   const notes: string[] = [];
   const sink = fillFiles(files, async ({ name }) => ({
-    write: async (...chunks) =>
+    write: async (chunks) =>
       void notes.push(`${name}: ${chunks.map((chunk) => Buffer.from(chunk)).join(' ')}`),
     commit: async () => void notes.push(`${name} is whole`),
     discard: async () => void notes.push(`${name} is discarded`),
@@ -48,6 +48,15 @@ suite('files of a save', () => {
     sink.end();
     await finished(sink);
     assert.deepEqual(notes, ['all: a', 'all: b c de', 'all is whole']);
+  });
+
+  test('ignore an empty chunk after the last byte', async () => {
+    const { sink, notes } = noting(parts);
+    await new Promise((resolve) => sink.write('abcdefg', resolve));
+    sink.write('');
+    sink.end();
+    await finished(sink);
+    assert.deepEqual(notes, ['one: abcd', 'one is whole', 'two: efg', 'two is whole']);
   });
 
   test('take the whole stream if there is a single file, even an empty stream', async () => {
@@ -135,11 +144,11 @@ test('a folder that is a file is refused before the download', async () => {
 
 test('a terminal gets text, but no binary data', async () => {
   const written: string[] = [];
-  const write = async (chunk: Uint8Array): Promise<void> => void written.push(`${chunk}`);
+  const write = async (chunks: readonly Uint8Array[]): Promise<void> => void written.push(chunks.join(''));
   const target = textOnly({ write, commit: async () => {}, discard: async () => {} });
-  await target.write(Buffer.from('größe\n'));
+  await target.write([Buffer.from('größe\n')]);
   await assert.rejects(
-    target.write(Buffer.from('\x7fELF\0')),
+    target.write([Buffer.from('\x7fELF\0')]),
     new UsageError(['Refusing to write binary data to the terminal. Use a pipe, or > FILE.']),
   );
   assert.deepEqual(written, ['größe\n']);
