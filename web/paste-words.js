@@ -33,9 +33,9 @@ export const readWords = (text, found) => {
 		.replace(/(?<![\w.])[a-z_]\w*(?:\.\w+)+\(/gi, ' ')
 		.replace(/(?<=\S[^\S\n]+)#\s.*$/gm, '');
 	// In a list, such lines are comments rather than commands.
-	const commented = /^\s*[^#\s]/m.test(lines) ? lines.replace(/^\s*#.*$/gm, '') : lines;
+	const commented = /^[^\S\n]*[^#\s]/m.test(lines) ? lines.replace(/^[^\S\n]*#.*$/gm, '') : lines;
 	const plain = commented
-		.replace(/^\s*(?:\d+[.)]|[-*•$#>])\s/gm, '')
+		.replace(/^[^\S\n]*(?:\d+[.)]|[-*•$#>])\s/gm, '')
 		// The label of a list.
 		.replace(/^\s*[^\s:[]+:\s+(?!v?\d)(?=[^[\n]*,)/, '');
 	const all = wordsOf(plain);
