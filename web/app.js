@@ -265,12 +265,12 @@ const fail = (error, again) => {
 	byId('progress').hidden = true;
 	fitExtras(formats.value);
 	const canCorrect = readExtras().length > 0 || !isDefault(formats.value);
-	// A choice that was refused stays in place, and so does all around it.
+	// A refused choice stays in place, and so does everything around it.
 	const isChoice = !again && !result.hidden && result.className !== 'failed';
 	result.hidden = !again && !isChoice && !canCorrect;
 	result.className = again ? '' : isChoice ? 'stale' : 'failed';
 	if (canCorrect && !again && !isChoice) byId('advanced').setAttribute('open', '');
-	// Does not cover the field or the button that caused it.
+	// The problem must not cover the field or the button that caused it.
 	const isLow = (document.activeElement?.getBoundingClientRect().top ?? 0) > innerHeight / 2;
 	problem.className = again || isChoice ? `card over ${isLow ? 'high' : ''}` : 'card';
 	const retry = again ?? (() => lookUp());

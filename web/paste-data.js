@@ -2,13 +2,13 @@ const IMAGE_KEY =
 	/^(?:[\w.-]*[_.-])?image(?:[_-]?(?:name|uri|ref|pull))?$|^[a-z]\w*Image(?:Name|Uri|Ref)?$|^(?:baseimage|dockerpull)$/i;
 /** Booleans, identifiers of images, pictures, and units of Podman. */
 const NO_IMAGE = /^(?:true|false|sha256:.*|)$|\.(?:png|jpe?g|gif|svg|webp|ico|avif|image|build)$/i;
-/** A resource of Terraform names the image of its containers. */
+/** The image in a Terraform resource. Containers name the resource instead of the image. */
 const TERRAFORM = /\bresource\s+"docker_image"\s+"[^"\n]*"\s*\{[^{}]{0,500}?\bname\s*=\s*"([^"\s]+)"/g;
 /** Each level needs a call. */
 const DEPTH_MAX = 500;
 /** Maximum number of characters that all aliases together repeat. A short line can repeat a long list. */
 const ALIASES_MAX = 1_000_000;
-/** The keys that each Kubernetes manifest has, and the one that each compose file has. */
+/** The keys of every Kubernetes manifest, and the key of every compose file. */
 const MANIFEST_KEYS = [/(?:^|[\s{,])["']?apiVersion["']?\s*:/, /(?:^|[\s{,])["']?kind["']?\s*:/];
 const SERVICES_KEY = /^services:$/m;
 const KEY = /^(?:"([^"]+)"|'([^']+)'|([\w./-]+))\s*(?::(?=\s|$)|=)\s*(.*)$/;
@@ -30,7 +30,7 @@ export const readJson = (text, found) => {
 export const readYaml = (text, found) => {
 	for (const [, name = ''] of text.matchAll(TERRAFORM)) found.add(name);
 	for (const node of documentsOf(text)) collect(node, found);
-	// In manifests without an image, no other word is one.
+	// In a manifest without an image, no other word is an image name.
 	return SERVICES_KEY.test(text) || MANIFEST_KEYS.every((key) => key.test(text));
 };
 
@@ -55,7 +55,7 @@ const documentsOf = (text) => {
 	/** @type {{ indent: number, node: Portal.Members, isItem?: boolean }[]} */
 	let open = [];
 	let textIndent = Number.POSITIVE_INFINITY;
-	/** The member that a text in the following lines is the value of. @type {Portal.Members[number] | undefined} */
+	/** The member whose value is the text in the following lines. @type {Portal.Members[number] | undefined} */
 	let textMember;
 	/** @type {Portal.Members} */
 	let list = [];
@@ -105,7 +105,7 @@ const documentsOf = (text) => {
 		const parent = closeTo(indent);
 		if (/^[|>][+-]?\d*$/.test(value)) {
 			textIndent = indent;
-			// The text of another key may be long, and costs time.
+			// The text of any other key may be long, and reading it costs time.
 			textMember = isImageKey(key) ? [key, ''] : undefined;
 			if (textMember) parent.push(textMember);
 		} else if (key && (value === '' || value === '{' || value === '[')) {
@@ -172,7 +172,7 @@ const collect = (node, found) => {
 	}
 	addRepository(node, texts, found);
 	if (texts.url?.startsWith('oci:')) found.add(texts.url + versionOf(textsOf(memberOf(node, 'ref'))));
-	// A volume of a compose file.
+	// An image volume of a compose file.
 	if (texts.type === 'image' && texts.source && texts.target) found.add(texts.source);
 	addChart(texts, found);
 	const hasSpec = memberOf(node, 'spec') !== undefined;
@@ -180,7 +180,7 @@ const collect = (node, found) => {
 		if ((key === 'status' && hasSpec) || /^(?:metadata|labels|annotations)$/.test(key)) continue;
 		if (typeof value !== 'string') {
 			const inner = textsOf(value);
-			// Volumes of Kubernetes have the whole name as a reference.
+			// Image volumes of Kubernetes have the full name in `reference`.
 			const name = inner.name ?? inner.reference;
 			if (IMAGE_KEY.test(key) && name && !inner.repository) found.add(name + versionOf(inner));
 			if (/^images$/i.test(key)) addList(value, found);
@@ -190,7 +190,7 @@ const collect = (node, found) => {
 					value.filter(([, item]) => /[:/]/.test(textsOf(item).name ?? `${item}`)),
 					found,
 				);
-			// Google Cloud Build runs the image that a step is named after.
+			// In Google Cloud Build, the name of a step is its image.
 			if (key === 'steps') addList(value.filter(isNamedAfterImage), found);
 			collect(value, found);
 		} else if (key === 'uses') {

@@ -8,14 +8,14 @@ import { isOfSentence, readWords } from './paste-words.js';
 const PLATFORM = /^(?:linux|windows|darwin|freebsd|wasip1)\/\w+(?:\/\w+)?$/;
 /** A row of `docker images` without its header. */
 const ROW = /^(\S+)\s+(\S+)\s+(?:sha256:)?[0-9a-f]{12,13}\s.*\d\s?[kMGT]?i?B\b/;
-/** An address of a service like this one, which lacks its scheme. */
+/** An address of a DockerProxy service without its scheme. */
 const OWN_ADDRESS =
 	/(?<![\w/:.@-])[\w.-]+(?::\d+)?\/(?:dl|file|api\/v1\/image)?\?(?:[^\s"']{0,200}&)?(?:my)?image=/g;
 /** Attributes of Terraform: `var.image`, `docker_image.web.image_id`. */
 const ATTRIBUTE = /^(?:var|local|data|module|each|[a-z\d]+_\w+)\.\w+(?:\.\w+)*$/;
 /** The path of a short link. */
 const PATH = /^\/(?=[^\s:]+:[\w.-]+$)/;
-/** The form of this service's addresses without the host. */
+/** An address of this service without its host. */
 const QUERY = /^\/?(?:dl)?\?(?=(?:my)?image=\S+$)|^(?=(?:my)?image=\S+&\S+$)|^(?=myimage=\S+$)/;
 /** An architecture alone means Linux, as in engines. */
 const ARCHITECTURE = /^(?:amd64|arm64|arm|386|ppc64le|s390x|riscv64)(?:\/v\d)?$/;
@@ -59,7 +59,7 @@ const readAll = (text, host) => {
 const cleaned = (text) => {
 	const lines = text
 		.replace(/\r\n?|[\u2028\u2029]/g, '\n')
-		// Keyboards for Chinese and Japanese write wide letters, digits, and colons.
+		// Chinese and Japanese keyboards type full-width letters, digits, and colons.
 		.replace(/[、。，；،؛؟]|(?<![\u0021-\u007e\uff10-\uff5a])：/g, (mark) => (mark === '：' ? ': ' : ', '))
 		.replace(/[\uff01-\uff5e]/g, (wide) => String.fromCharCode(wide.charCodeAt(0) - 0xfee0))
 		// biome-ignore lint/suspicious/noControlCharactersInRegex: Terminals color their output by this character.
@@ -105,7 +105,7 @@ const createFound = (host) => {
 				/^(?:docker|oci|oras|docker-image|container|registry|https?):\/\/|^(?:docker-daemon|containers-storage):/,
 				'',
 			)
-			// Scanners name the source of an image, and not all of them with slashes.
+			// Scanners write the source before a name, some without slashes: `registry:nginx:1.27`.
 			.replace(/^(?:docker|registry|podman):(?=[a-z][^@\s]*[/:])/, '')
 			.replace(/^<([^<>]*[:/][^<>]*)>$/, '$1')
 			.replace(/^["'`([{<*]+(?![0-9a-f:]*\])|["'`.,;:!?)}\]*\\/]+$/g, '')
@@ -225,7 +225,7 @@ const readTable = (text, found) => {
 	}
 };
 
-/** Reads what programs say of new versions: `Bump nginx from 1.26 to 1.27`, `Update nginx Docker tag to v1.27`. @type {Portal.Read} */
+/** Reads messages of programs about new versions: `Bump nginx from 1.26 to 1.27`, `Update nginx Docker tag to v1.27`. @type {Portal.Read} */
 const readUpdates = (text, found) => {
 	const bump = /\bbumps?\s+\[?([^\s\]]+)(?:\]\(\S*\))?\s+from\s+\S+\s+to\s+(\S+)/gi;
 	const row = /^\s*\|\s*\[?([^\s\]|]+)[^\n]*?`([^`\n]+)`\s*(?:->|→)\s*`([^`\n]+)`/gm;
@@ -235,7 +235,7 @@ const readUpdates = (text, found) => {
 		found.add(isDigest ? name : `${name}:${version}`);
 	}
 	const tag = /\b(?:update|bump)\s+(?:dependency\s+(\S+)|(\S+)\s+docker\s+tag)\s+to\s+v?(\d[\w.-]*)/gi;
-	// Renovate writes a v that few tags have.
+	// Renovate writes a `v` before the version, which few tags have.
 	for (const [, dependency, name = dependency, version] of text.matchAll(tag))
 		for (const start of ['', 'v']) found.maybe(`${name}:${start}${version}`);
 };

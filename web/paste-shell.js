@@ -3,7 +3,7 @@ import { toName } from './paste.js';
 /** Transports of registries, by which skopeo, Helm, Apptainer, and others name images. */
 const SCHEME =
 	/^(?:docker|oci|oras|docker-image|container|registry):\/\/|^(?:docker-daemon|containers-storage):(?!\/)/;
-/** Before the name of an image that a machine boots. */
+/** A prefix of the name of an image that a machine boots. */
 const OSTREE = /^ostree-(?:unverified-|remote-\w+:)?(?:image(?:-signed)?:)?(?:registry:|docker:\/\/)/;
 const IMAGE_FLAG = /^--(?:[a-z-]+-)?image$/;
 /** Maximum number of programs in a command whose arguments are read. Each reads all words after its name. */

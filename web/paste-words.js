@@ -28,15 +28,15 @@ const SENTENCE = new Set(
 export const readWords = (text, found) => {
 	const lines = text
 		.replace(ADDRESS, ' ')
-		// Texts in these scripts have no spaces.
+		// Chinese and Japanese have no spaces between words.
 		.replace(/[\u3040-\u30ff\u3400-\u9fff]+/g, ' $& ')
 		.replace(/(?<![\w.])[a-z_]\w*(?:\.\w+)+\(/gi, ' ')
 		.replace(/(?<=\S[^\S\n]+)#\s.*$/gm, '');
-	// In a list, such lines are comments rather than commands.
+	// In a list, a line that begins with # is a comment, not a command of root.
 	const commented = /^[^\S\n]*[^#\s]/m.test(lines) ? lines.replace(/^[^\S\n]*#.*$/gm, '') : lines;
 	const plain = commented
 		.replace(/^[^\S\n]*(?:\d+[.)]|[-*•$#>])\s/gm, '')
-		// The label of a list.
+		// The label of a list: `Images: nginx, redis`.
 		.replace(/^\s*[^\s:[]+:\s+(?!v?\d)(?=[^[\n]*,)/, '');
 	const all = wordsOf(plain);
 	const isPlatform = (/** @type {string} */ word) => FULL_PLATFORM.test(word) && found.platform(word);

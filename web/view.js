@@ -89,7 +89,7 @@ export const showCommands = (url, [file = '', ...more], format, pulls) => {
 		);
 		return label;
 	});
-	// The lines of many parts scroll, which keyboards need to reach.
+	// The commands of many parts scroll, so the keyboard must be able to focus them.
 	if (more[0]) byId('line').tabIndex = 0;
 	else byId('line').removeAttribute('tabindex');
 	byId('tools').replaceChildren(...radios);
