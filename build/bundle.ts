@@ -25,8 +25,8 @@ const UNUSED = [
 const EMPTY = '\0empty';
 
 /**
- * Modules that are in one file with all that they import. A module that several files need is in the first one. Node.js
- * takes longer to find and link many small files than to load the code in them.
+ * Modules that share one file with everything that they import. A module that several files need is in the first one.
+ * Node.js spends more time finding and linking many small files than loading the code in them.
  */
 const TOGETHER = {
   version: ['commands/version.js'],

@@ -85,7 +85,7 @@ make_tarball() {
 	publish "$name"
 }
 
-# Writes the completion of a shell to where Debian's package of the shell reads it.
+# Writes a shell's completion to the file from which Debian's package of that shell loads it.
 write_completion() {
 	mkdir -p "$root/usr/share/${2%/*}"
 	npm start --silent -- completion "$1" >"$root/usr/share/$2"

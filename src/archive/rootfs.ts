@@ -71,7 +71,7 @@ export function layoutFile({ tree, layers, diffIds }: UnpackedImage, node: numbe
   return { size, etag: etagOf(diffIds, tree.path(node), 'file'), slices };
 }
 
-/** Filters in place. The method of arrays would collect the numbers in V8's heap first. */
+/** Filters nodes in place. `Int32Array.filter` would first collect the numbers in V8's heap. */
 function keep(nodes: Int32Array, isWanted: (node: number) => boolean): Int32Array {
   let count = 0;
   for (const node of nodes) if (isWanted(node)) nodes[count++] = node;

@@ -53,7 +53,7 @@ async function* splice(
   signal: AbortSignal,
   onFetched: ((bytes: number) => void) | undefined,
 ): AsyncGenerator<Uint8Array, void> {
-  // Many requests can begin at once, so each counts before it waits for its blob.
+  // Many requests can begin at once, so each takes its share before it waits for its blob.
   using share = shareChunks();
   await using unpacked = openUnpacked(blob, blobs, share.chunkSize, signal, onFetched);
   const batch = Buffer.allocUnsafeSlow(Math.min(share.chunkSize, end - start));

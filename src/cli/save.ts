@@ -56,7 +56,7 @@ export async function save(
 ): Promise<void> {
   if (sidecars.metalink) requirePublication(query, source.traits, publication);
   if (output === '-') refuseOnStdout(query, sidecars, terminal);
-  // Some formats take minutes to prepare, so a missing folder is an error before that.
+  // Some formats take minutes to prepare, so report a missing folder first.
   await findPlace(output, '.');
   const { screen } = terminal;
   const preparation = showPreparation(screen, query.references.map(familiarReference));

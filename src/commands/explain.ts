@@ -51,7 +51,7 @@ function describeError(error: unknown, command: string | undefined): { text: str
   throw error;
 }
 
-/** Returns the message without the formats, which `ls` and `cat` do not have. */
+/** Returns the message without the sentence about formats, because `ls` and `cat` have no formats. */
 function withoutFormats({ sentences }: ServiceError): string {
   return inEnglish(sentences.filter(({ id }) => id !== 'formats-possible'));
 }

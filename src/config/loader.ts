@@ -163,7 +163,7 @@ export function unknownFlag(written: string, names: readonly string[]): string {
   return `${written}: unknown flag.${didYouMean(written.replace(/^-+/, ''), names, '--')}`;
 }
 
-/** The beginning of all environment variables of this program. */
+/** The prefix of this program's environment variables. */
 const PREFIX = 'DOCKERPROXY_';
 
 function environmentLayer(environment: Sources['environment'], mistakes: string[]): Layer {

@@ -14,7 +14,7 @@ export function inlineToml(value: unknown): string {
     .trimEnd();
 }
 
-/** Says in a sentence why a TOML file cannot be read, with the line of a mistake. */
+/** Returns a sentence that states why a TOML file cannot be read, with the line of the mistake. */
 export function unreadableToml(path: string, error: unknown): string {
   if (!(error instanceof TomlError)) return unreadableFile(path, error);
   return `${path}: line ${error.line}: ${error.message.split('\n', 1)[0]}`;

@@ -34,15 +34,15 @@ const NUMBER_TYPES: readonly NumberType[] = [
   { size: 4, most: 0xffff_ffff, view: (memory) => new Uint32Array(memory) },
   FLOAT,
 ];
-/** Numbers for which a column has memory at first. */
+/** The initial capacity of a column, in numbers. */
 const FIRST = 1024;
 
-/** @param expected the number of numbers, if it is known, so that the column never moves */
+/** @param expected the final count of numbers, if known, so that the column never moves */
 export function createColumn(expected = FIRST): NumberColumn {
   let type = typeFor(0);
   let values = type.view(new ArrayBuffer(expected));
   let length = 0;
-  // Transferring memory frees the old one at once. The garbage collector would let it wait for a long time.
+  // `transfer` frees the old memory at once. The garbage collector would free it much later.
   const resize = (count: number): void => {
     values = type.view(values.buffer.transfer(count * type.size));
   };
@@ -97,13 +97,13 @@ export function createTextColumn(): { push(text: string): void; readonly size: n
 /** Bytes that grow at their end. */
 export interface Bytes {
   length: number;
-  /** Returns all memory, with room for more bytes after the length. It is valid until the next call. */
+  /** Returns the whole buffer, with space for more bytes after the length. The buffer is valid until the next call. */
   reserve(more: number): Buffer;
   /** Returns the bytes. Do not use the object afterwards. */
   done(): Buffer;
 }
 
-/** @param expected the number of bytes, if it is known approximately */
+/** @param expected the approximate number of bytes, if known */
 export function createBytes(expected = 16 * 1024): Bytes {
   let memory = Buffer.from(new ArrayBuffer(expected));
   return {

@@ -19,7 +19,7 @@ export interface FileTree {
   path(node: number): string;
   /** Returns a check for nodes below a directory, which is fast for many nodes. */
   below(directory: number): (node: number) => boolean;
-  /** All directories but the root, each after its parent, in an array of the caller. */
+  /** All directories but the root, each after its parent. The array belongs to the caller. */
   directories(): Int32Array;
   /**
    * All other nodes in the order in which their data is stored: by layer, then by position. The names of one file
@@ -255,7 +255,7 @@ function groupByData(byEntry: Int32Array<ArrayBuffer>, data: Int32Array, count: 
   let length = 0;
   for (const first of firsts)
     for (let entry = first; entry !== -1; entry = nexts[entry] ?? -1) ordered[length++] = byEntry[entry] ?? 0;
-  // Frees their memory at once, because the garbage collector would let it wait for a long time.
+  // `transfer` frees their memory at once. The garbage collector would free it much later.
   for (const { buffer } of [byEntry, firsts, nexts, lasts]) buffer.transfer(0);
   return ordered;
 }

@@ -37,7 +37,7 @@ const PATH_MAX = 4095;
 const LINKS_MAX = 255;
 /** Entries between two yields: a few milliseconds. */
 const STEP = 4096;
-/** Nodes for directories without an entry of their own, before the columns grow. */
+/** The initial capacity for directories without an entry of their own, in nodes. */
 const SPARE = 64;
 const [DIRECTORY, SYMLINK, HARDLINK] = (['directory', 'symlink', 'hardlink'] as const).map((type) =>
   TYPES.indexOf(type),
@@ -62,7 +62,7 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
   const nodes = createNodeStore(capacity);
   let kinds = new Uint8Array(capacity);
   let [data, metadata, touched] = [ints(capacity), ints(capacity), ints(capacity)];
-  /** The layer that emptied a directory, plus one. Untouched memory costs nothing, and most is. */
+  /** The layer that emptied a directory, plus one. Zero means none, so most of this memory stays untouched and free. */
   let pruned = ints(capacity);
   [kinds[0], data[0], metadata[0], touched[0]] = [KINDS.directory, -1, -1, -1];
   const changes: LayerChanges[] = [];
@@ -78,7 +78,7 @@ export function* mergeLayers(layers: readonly LayerTable[]): Generator<void, Fil
     cached = undefined;
   };
 
-  /** Transferring memory frees the old one at once, which the garbage collector would not. */
+  /** Resizes all columns. `transfer` frees the old memory at once, and the garbage collector would not. */
   const resize = (length: number): void => {
     capacity = length;
     kinds = new Uint8Array(kinds.buffer.transfer(length));

@@ -17,24 +17,24 @@ export interface NodeStore {
   pathLength(node: number): number;
   /** Lists the nodes that were added to a directory, present or not, the latest first. */
   children(node: number): Iterable<number>;
-  /** Frees the memory for further nodes. */
+  /** Frees the unused capacity. */
   shrink(): void;
   /** Bytes. */
   readonly bytes: number;
 }
 
-/** A free place in the table of names, and the end of a list of children. The root is in neither. */
+/** Marks a free slot in the table of names, and the end of a list of children. The root is in neither. */
 const NONE = 0;
-/** Bytes of a name, for the first memory. */
+/** The assumed bytes of a name, for the initial capacity. */
 const NAME_BYTES = 16;
-/** The share of the table of names that is used at most. */
+/** The maximum share of used slots in the table of names. */
 const LOAD = 0.75;
 
 /**
  * Creates the root. Nodes are rows of typed arrays, because objects and maps for two million files would take a
  * gigabyte.
  *
- * @param expected the number of nodes, if it is known approximately. It saves copies, and unused memory costs nothing.
+ * @param expected the approximate number of nodes, if known. It saves copies, and unused memory costs nothing.
  */
 export function createNodeStore(expected = 1024): NodeStore {
   let capacity = Math.max(expected, 16);
@@ -65,7 +65,7 @@ export function createNodeStore(expected = 1024): NodeStore {
     }
   };
 
-  /** Transferring memory frees the old one at once, which the garbage collector would not. */
+  /** Resizes all columns. `transfer` frees the old memory at once, and the garbage collector would not. */
   const resize = (length: number): void => {
     capacity = length;
     [parents, firsts, nexts] = [parents, firsts, nexts].map(

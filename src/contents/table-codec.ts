@@ -139,7 +139,7 @@ function* readTexts(input: Reader, count: number): Generator<void, TextColumn> {
   return { bytes: copyOf(input.bytes(end)), ends };
 }
 
-/** Copies bytes to memory of their own, so that a table does not keep the bytes from which it was read. */
+/** Copies bytes, so that a table does not keep the whole buffer from which it was decoded in memory. */
 function copyOf(bytes: Buffer): Buffer {
   const copy = Buffer.from(new ArrayBuffer(bytes.length));
   bytes.copy(copy);

@@ -4,12 +4,12 @@ import type { FastifyInstance } from 'fastify';
 import type { FastifyValidationResult } from 'fastify/types/schema.js';
 
 /**
- * Compiles the schema of a route for its first request or response. Fastify would compile all schemas at the start, which
+ * Compiles the schemas of a route at its first request or response. Fastify would compile all schemas at the start, which
  * takes a quarter of the startup time.
  */
 export function compileSchemasLazily(app: FastifyInstance): void {
   // Unknown parameters are refused, not removed, because a request is never partly ignored. Don't validate the schemas
-  // themselves: Ajv would compile the schema of schemas.
+  // themselves, because Ajv would compile the schema of schemas for that.
   const customOptions = { removeAdditional: false, validateSchema: false };
   const validators = once(() => ajvCompiler()({}, { customOptions }));
   const serializers = once(() => stringifyCompiler()(app.getSchemas()));

@@ -84,7 +84,7 @@ function serializeError(error: Error): object {
   return { type: error.name, code, message, ...(cause instanceof Error && { cause: cause.message }) };
 }
 
-/** Writes a failure of a registry or a client on one line, because each line is an entry of its own in journald. */
+/** Describes a failure of a registry or a client on one line, because journald makes an entry of each line. */
 function describeError(error: Error): object | string {
   if (!(error instanceof ServiceError) || error.code === 'internal-error') return stdSerializers.err(error);
   const { message, cause } = error;

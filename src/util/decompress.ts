@@ -10,9 +10,9 @@ export class DamagedData extends Error {
 }
 
 export interface DecompressOptions {
-  /** Bytes of an output chunk; a share of the memory for all chunks if absent. */
+  /** Bytes of an output chunk. The default is a fair share of the memory for all chunks. */
   readonly chunkSize?: number;
-  /** Sees each chunk before it is decompressed. An error ends the decompression. */
+  /** Receives each chunk before it is decompressed. An error ends the decompression. */
   readonly inspect?: (packed: Uint8Array) => void;
 }
 
@@ -29,7 +29,7 @@ let readers = 0;
 const WINDOW_LOG_MAX = 27;
 const ZSTD_MAGIC = [0x28b52ffd, 0x184d2a50] as const;
 const GZIP_MAGIC = 0x1f8b;
-/** Bytes that decide how the data is compressed. */
+/** The number of bytes that identify the compression format. */
 const HEAD = 4;
 const EMPTY = Buffer.alloc(0);
 
@@ -46,7 +46,7 @@ export async function* decompress(
   if (source.destroyed) throw source.errored ?? new Error('The stream was closed.');
   using share = chunkSize === undefined ? shareChunks() : { chunkSize, [Symbol.dispose]() {} };
   const unpacker = new Unpacker(share.chunkSize, inspect);
-  // Sent to a sink, a file reuses one buffer for all packed bytes. Read as a stream, it would allocate each chunk.
+  // A file that is sent to a sink reuses one buffer for all packed bytes. Read as a stream, it would allocate each chunk.
   send(source, unpacker).then(
     () => unpacker.end(),
     (error: Error) => unpacker.destroy(error),
@@ -59,13 +59,13 @@ export async function* decompress(
   }
 }
 
-/** The share of one reader in the memory for chunks, until its disposal. */
+/** One reader's share of the memory for chunks, until its disposal. */
 export interface ChunkShare extends Disposable {
   /** Bytes. */
   readonly chunkSize: number;
 }
 
-/** Counts one more reader, and gives it a fair share. */
+/** Counts one more reader, and returns its fair share. */
 export function shareChunks(): ChunkShare {
   readers += 1;
   const size = Math.min(Math.max(CHUNK.all / readers, CHUNK.least), CHUNK.most);
@@ -79,10 +79,10 @@ export function shareChunks(): ChunkShare {
 
 type Decompressor = ReturnType<typeof createGunzip> | ReturnType<typeof createZstdDecompress>;
 
-/** Bytes that need no decompression, or the decompressor of the next ones. */
+/** Bytes that need no decompression, or the decompressor that outputs the next bytes. */
 type Part = Buffer | Decompressor;
 
-/** Takes packed bytes, each until they are decompressed, and lists the unpacked chunks. */
+/** Accepts packed bytes, and yields unpacked chunks. A write completes when its bytes are decompressed. */
 class Unpacker extends Writable {
   readonly #chunkSize: number;
   readonly #inspect: DecompressOptions['inspect'];
@@ -91,7 +91,7 @@ class Unpacker extends Writable {
   #head = EMPTY;
   #format: Format | undefined;
   #decompressor: Decompressor | undefined;
-  /** Settled when the reader has all chunks of the decompressor. */
+  /** Resolves when the reader has received all chunks of the decompressor. */
   #isRead: Promise<void> = Promise.resolve();
 
   constructor(chunkSize: number, inspect: DecompressOptions['inspect']) {
@@ -99,7 +99,7 @@ class Unpacker extends Writable {
     super({ highWaterMark: 1 });
     this.#chunkSize = chunkSize;
     this.#inspect = inspect;
-    // The reader gets all errors. An unhandled event would end the process.
+    // The reader gets all errors. An unhandled error event would end the process.
     this.on('error', (error) => this.#parts.fail(error));
   }
 
@@ -116,7 +116,7 @@ class Unpacker extends Writable {
         }
       }
     } catch (error) {
-      // The failure of the source counts more than its effect on the decompressor.
+      // The reader gets the failure of the source, not the resulting error of the decompressor.
       throw this.errored ?? error;
     }
   }
@@ -167,7 +167,7 @@ class Unpacker extends Writable {
   async #decodeFrames(bytes: Buffer): Promise<void> {
     for (let rest = bytes; rest.length > 0; ) {
       if (this.#frames.state !== 'within') {
-        // A skippable frame shows itself by its first bytes, which may be divided among chunks.
+        // The first bytes identify a frame, and may be divided among chunks.
         if (this.#head.length > 0) rest = Buffer.concat([this.#head, rest]);
         this.#head = rest.length < HEAD ? Buffer.from(rest) : EMPTY;
         if (rest.length < HEAD) return;
@@ -182,7 +182,7 @@ class Unpacker extends Writable {
       if (this.#frames.state !== 'end') continue;
       this.#decompressor?.end();
       this.#decompressor = undefined;
-      // Without this wait, a decompressor for each of many short frames would wait for the reader.
+      // Without this wait, each of many short frames would keep a decompressor until the reader gets to it.
       await this.#isRead;
     }
   }
@@ -200,7 +200,7 @@ class Unpacker extends Writable {
     // Gzip data may end with zeros, for example on tapes. Its decompressor closes at the first ones.
     if (decompressor.destroyed) return;
     const { promise, resolve } = Promise.withResolvers<void>();
-    // If it closes while it has bytes, it never calls back.
+    // A decompressor that closes while it has bytes never calls back.
     decompressor.once('close', resolve);
     decompressor.write(bytes, () => resolve());
     await promise;

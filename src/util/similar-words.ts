@@ -41,7 +41,7 @@ const SUGGESTED_SPREAD = 0.1;
 /**
  * Returns a sentence for a misspelled name, with a space before it: ` Did you mean --port?`; empty if no name is similar.
  *
- * @param prefix the beginning of all names, which the given ones lack. Compared, it would make all of them similar.
+ * @param prefix the common prefix of all names, which the arguments omit. Comparing it would make all names similar.
  */
 export function didYouMean(wanted: string, names: readonly string[], prefix = ''): string {
   const similar = similarWords(wanted, names);

@@ -1,4 +1,4 @@
-/** Says in a sentence why a file cannot be read. */
+/** Returns a sentence that states why a file cannot be read. */
 export function unreadableFile(path: string, error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'ENOENT') return `The file ${path} does not exist.`;

@@ -78,7 +78,7 @@ export async function portal(app: FastifyInstance, options: PortalOptions): Prom
     const { search } = new URL(request.url, 'http://localhost');
     return reply.redirect(`/?image=${readable(name)}${search.replace('?', '&')}`, 302);
   });
-  // Most services are never asked for this page, and its document would take a tenth of the startup time.
+  // Created for the first request, because few services get one, and the document takes a tenth of the startup time.
   const apiPage = byOrigin((origin) =>
     pageOf(renderApiPage(app.swagger() as ApiDocument, listErrors(), web.assets, origin)),
   );

@@ -16,7 +16,7 @@ export interface LayerLimits {
   readonly entries: number;
 }
 
-/** Sees each chunk of a layer while it is read. */
+/** Functions that receive each chunk of a layer during the scan. */
 export interface ScanObserver {
   readonly onPacked: (chunk: Uint8Array) => void;
   readonly onUnpacked: (chunk: Uint8Array) => void;
