@@ -170,7 +170,7 @@ suite('the program', { timeout: 600_000 }, () => {
     }
   });
 
-  test('it serves metrics at a port of their own alone, and is ready for as long as the folder of its cache can be used', async () => {
+  test('it serves metrics only at their own port, and is ready while it can use its cache folder', async () => {
     await using folder = await temporaryFolder();
     const cache = join(folder.path, 'cache');
     await using proxy = await startDockerProxy({
@@ -200,7 +200,7 @@ suite('the program', { timeout: 600_000 }, () => {
   });
 
   // close-with-grace takes the emptied event loop for a normal end and calls process.exit(0).
-  test('an address that cannot be listened at ends it with 1 and advice', async () => {
+  test('an address at which it cannot listen ends it with 1 and advice', async () => {
     await using taken = await takenPort();
     const port = `${taken.port}`;
     const inUse = (host: string, flag: string) =>
@@ -256,7 +256,7 @@ suite('the program', { timeout: 600_000 }, () => {
     assert.equal(stdout, '{"status":"ok"}');
   });
 
-  test('a certificate without its key, or one that cannot be read, ends it with 78, and check-config, too', async () => {
+  test('a certificate without its key, or an unreadable one, ends the service and check-config with 78', async () => {
     for (const [args, message] of [
       [['--tls-key-file', '/k.pem'], /belong together/],
       [

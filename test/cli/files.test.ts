@@ -64,7 +64,7 @@ suite('dockerproxy ls and cat', { skip: skipUnless('docker-registry'), timeout: 
         return [mode, owner, rest.join(' ')];
       });
 
-  test('an artifact is refused with the command that saves it', async () => {
+  test('the error for an artifact names the command that saves it', async () => {
     const chart = `${registry.host}/test/chart`;
     for (const args of [
       ['ls', chart],

@@ -42,7 +42,7 @@ suite('files of a save', () => {
     assert.deepEqual(notes, ['one: ab', 'one: cd', 'one is whole', 'two: ef g', 'two is whole']);
   });
 
-  test('take all chunks that wait, in one write', async () => {
+  test('receive all waiting chunks in one write', async () => {
     const { sink, notes } = noting([{ name: 'all', size: 5, number: undefined }]);
     for (const chunk of ['a', 'b', 'c', '', 'de']) sink.write(chunk);
     sink.end();

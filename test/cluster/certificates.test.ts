@@ -69,7 +69,7 @@ suite('the certificate of several processes', { skip: skipUnless('openssl'), tim
     });
   };
 
-  test('is read again once, and shown by all of them', async () => {
+  test('is read again once, and all processes serve it', async () => {
     const { fingerprint256 } = new X509Certificate(await readFile(files.certificate));
     assert.deepEqual(await allShownBy(proxy), [fingerprint256]);
     const pem = await newCertificate();
@@ -79,7 +79,7 @@ suite('the certificate of several processes', { skip: skipUnless('openssl'), tim
     assert.equal(proxy.logs().filter(({ msg }) => msg.startsWith('New certificate: ')).length, 1);
   });
 
-  test('keeps sessions, which each of them resumes, also after a new certificate and a new worker', async () => {
+  test('lets each process resume sessions, also after a new certificate and a new worker', async () => {
     const assertResumed = async () => {
       for (const version of ['TLSv1.2', 'TLSv1.3'] as const)
         assert.equal(await resumedAt(proxy, version), CONNECTIONS, version);
@@ -95,7 +95,7 @@ suite('the certificate of several processes', { skip: skipUnless('openssl'), tim
     await assertResumed();
   });
 
-  test('with a half-written chain ends no process, and is served once it is whole', async () => {
+  test('with a half-written chain ends no process, and is served once it is complete', async () => {
     const workers = workersOf(proxy);
     const earlier = await allShownBy(proxy);
     const pem = await newCertificate();

@@ -74,7 +74,7 @@ suite('state that several processes share', { skip: skipUnless('docker-registry'
     });
     after(() => proxy[Symbol.asyncDispose]());
 
-    test('downloads at once are counted to the last one over all connections', async () => {
+    test('simultaneous downloads over all connections are counted exactly', async () => {
       assert.deepEqual(
         proxy.logs().filter(({ level }) => level >= 40),
         [],
@@ -88,7 +88,7 @@ suite('state that several processes share', { skip: skipUnless('docker-registry'
       await waitFor(async () => (await limitsOf(proxy)).downloads.active === 0);
     });
 
-    test('the bytes of a day are counted over all connections', async () => {
+    test('the bytes of a day over all connections are counted together', async () => {
       await bed.check(proxy, large);
       await bed.check(proxy, large);
       await waitFor(async () => (await limitsOf(proxy)).bytes.remaining === 0);
@@ -96,7 +96,7 @@ suite('state that several processes share', { skip: skipUnless('docker-registry'
       assert.deepEqual(tally(answers.map(({ status }) => status)), { 429: 8 });
     });
 
-    test('requests are counted to the last one over all connections', async () => {
+    test('requests over all connections are counted exactly', async () => {
       const earlier = tags.length + 2 + 8;
       const answers = await Promise.all(Array.from({ length: 60 }, () => httpCall(`${proxy.url}/dl`)));
       const left = REQUESTS - earlier;

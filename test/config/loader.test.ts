@@ -396,7 +396,7 @@ suite('mistakes in settings', () => {
     }
   }
 
-  test('the prefix of a name makes no other name similar', () => {
+  test('a common prefix does not make names similar', () => {
     assert.deepEqual(mistakesOf({ argv: ['--nope', '1'], environment: { DOCKERPROXY_FOO: '1' } }), [
       '--nope: unknown flag.',
       'DOCKERPROXY_FOO: unknown setting.',

@@ -19,7 +19,7 @@ import { waitFor } from '../support/wait-for.ts';
 const PLATFORM = { os: 'linux', architecture: 'amd64' };
 const MIB = 2 ** 20;
 
-/** An engine behind a line to a registry. All tests share it, and each begins without images in the engine. */
+/** An engine that reaches a registry through a faulty line. All tests share them, and each begins without images. */
 interface Bed {
   registry: Registry;
   /** A proxy between the engine and the registry. */

@@ -192,7 +192,7 @@ export async function startPodman(options: EngineOptions = {}): Promise<Podman> 
   };
 }
 
-/** Tells whether an engine answers at its socket. A docker client for each poll would take most of the CPU time. */
+/** Returns whether an engine responds at its socket. A docker client for each poll would take most of the CPU time. */
 function answers(socketPath: string): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
   get({ socketPath, path: '/_ping' }, (response) => resolve(response.resume().statusCode === 200)).once(

@@ -22,7 +22,7 @@ async function unpack(bytes: Buffer, chunk = bytes.length): Promise<Buffer> {
   return Buffer.concat(found);
 }
 
-/** Gives packed bytes in chunks of 64 KiB, always in the same memory. */
+/** Sends packed bytes in chunks of 64 KiB, always in the same memory. */
 class CountedSource extends DirectStream {
   given = 0;
   mostInUse = 0;
@@ -220,7 +220,7 @@ suite('decompress', () => {
     assert.equal(last.chunkSize, 256 * 1024);
   });
 
-  test('takes one packed chunk at a time, and no further one while its reader waits', async () => {
+  test('accepts one packed chunk at a time, and no other one while its reader is paused', async () => {
     const source = new CountedSource(gzipSync(randomBytes(2 ** 20)));
     const chunks = decompress(source, { chunkSize: 16 * 1024 });
     await chunks.next();

@@ -9,7 +9,7 @@ import { skipUnless } from '../support/packages.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { assertAccessible, assertFits, boxOf, sha256Of, untilShown, usePage } from './browser.ts';
 
-/** Three lines of a command, which other choices may fill. */
+/** The space that stays free for longer commands: three lines. */
 const SPARE_PX = 3 * 14 + 1;
 
 suite('the advanced choices of the page', {
@@ -76,7 +76,11 @@ suite('the advanced choices of the page', {
     await parts.press('Enter');
     await page.locator('#problem h2').waitFor();
     assert.deepEqual(await boxOf(parts), before, 'the field stays where it is');
-    assert.equal(await page.locator('#download').isVisible(), false, 'that of the choice before');
+    assert.equal(
+      await page.locator('#download').isVisible(),
+      false,
+      'the file of the earlier choice is hidden',
+    );
     const { y, height } = await boxOf(page.locator('#problem'));
     assert.ok(y >= 0 && y + height < before.y, 'the problem does not cover the field');
     await assertAccessible(page, 'refused-choice-of-an-image');

@@ -147,7 +147,7 @@ suite('commands that the page offers to copy', () => {
       loadCommands('busybox.tar', 'oci', ['busybox']),
       /^apptainer build --force busybox\.sif oci-archive:busybox\.tar$/m,
     );
-    // Docker takes no name with capital letters, which tags have.
+    // Docker refuses capital letters in a name, but tags have them.
     assert.match(
       loadCommands('org_app_RC1_rootfs.tar', 'rootfs', ['ghcr.io/org/app:RC1@sha256:0']),
       /^docker import org_app_RC1_rootfs\.tar app:RC1$/m,

@@ -31,7 +31,7 @@ suite('a client that is not let in', { timeout: 600_000 }, () => {
 });
 
 suite('X-Forwarded-For', { timeout: 600_000 }, () => {
-  /** Returns the values of the header with which a client is let in. */
+  /** Returns the header values for which the service accepts a client. */
   const letIn = async (setup: ServerSetup, headers: readonly string[]): Promise<string[]> => {
     await using server = await startServer(setup);
     const welcome: string[] = [];
