@@ -15,7 +15,7 @@ const USAGE_ERRORS: readonly ErrorCode[] = [
 
 /** Advice for commands that read only container images. */
 const ARTIFACT_HELP =
-  'Only container images can be read this way. To write the files of an artifact: dockerproxy save IMAGE';
+  'This command reads only container images. To save the files of an artifact: dockerproxy save IMAGE';
 
 /**
  * Prints an error that a person can act on, and sets the exit code. Any other error is a bug, so it is thrown again with

@@ -72,7 +72,10 @@ suite('dockerproxy ls and cat', { skip: skipUnless('docker-registry'), timeout: 
     ]) {
       const { code, stderr } = await command(...args);
       assert.equal(code, 1);
-      assert.match(stderr, /artifact of type "\S+"\.\nOnly container images .*: dockerproxy save IMAGE\n$/);
+      assert.match(
+        stderr,
+        /artifact of type "\S+"\.\nThis command reads only container images\. .*: dockerproxy save IMAGE\n$/,
+      );
     }
   });
 
