@@ -50,6 +50,14 @@ suite('files of a save', () => {
     assert.deepEqual(notes, ['all: a', 'all: b c de', 'all is whole']);
   });
 
+  test('take more waiting chunks than a call can have arguments', async () => {
+    const { sink, notes } = noting([{ name: 'all', size: undefined, number: undefined }]);
+    for (let count = 0; count < 200_000; count++) sink.write('a');
+    sink.end();
+    await finished(sink);
+    assert.equal(notes[1]?.length, 'all: '.length + 199_999 * 2 - 1);
+  });
+
   test('ignore an empty chunk after the last byte', async () => {
     const { sink, notes } = noting(parts);
     await new Promise((resolve) => sink.write('abcdefg', resolve));

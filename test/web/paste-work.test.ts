@@ -53,7 +53,6 @@ const TEXTS: Readonly<Record<string, (length: number) => string>> = {
   templates: (length) => repeat('{{ default ', length),
   'expressions of a workflow': (length) => repeat('${{ env.', length),
   'number signs': (length) => `a: b ${repeat('# ', length)}'`,
-  comments: (length) => `image: x${repeat('#\n', length)}\nx`,
   'quotes of a mail': (length) => repeat('> ', length),
   'lines of spaces': (length) => repeat('   \n', length),
   spaces: (length) => repeat(`a${' '.repeat(400)}`, length),

@@ -37,6 +37,7 @@ suite('pasted texts', () => {
   for (const [what, text] of [
     ['blank lines', `image: alpine${'\n'.repeat(500_000)}other: text`],
     ['lines of spaces', `image: alpine\n${' \n'.repeat(500_000)}other: text`],
+    ['comment lines', `alpine\n${'#\n'.repeat(300_000)}`],
     ['spaces', `image: alpine\nother:${' '.repeat(500_000)}text "`],
     ['continued lines', `image: alpine\nother: ${'\\\n'.repeat(200_000)}text "`],
     ['tags of web pages', `image: alpine\nother: ${'<b>'.repeat(200_000)}text "`],
