@@ -150,7 +150,7 @@ suite('the program', { timeout: 600_000 }, () => {
     assert.equal(code, 78, stderr);
   });
 
-  test('a secret of Redis that cannot be used ends it with 78, and check-config, too', async () => {
+  test('a Redis secret that cannot be used ends the service and check-config with 78', async () => {
     await using folder = await temporaryFolder();
     const key = join(folder.path, 'key');
     await writeFile(key, 'short');
@@ -223,7 +223,7 @@ suite('the program', { timeout: 600_000 }, () => {
     }
   });
 
-  test('it says where it listens, answers, and ends with 0 on SIGTERM despite a connection that is kept alive', async () => {
+  test('it logs its address, responds, and ends with 0 on SIGTERM despite a connection that is kept alive', async () => {
     await using proxy = await startDockerProxy();
     const { status, body } = await httpCall(`${proxy.url}/healthz`);
     assert.equal(status, 200);

@@ -65,7 +65,7 @@ suite('the certificate of several processes', { skip: skipUnless('openssl'), tim
   const untilAllShow = async (pem: string): Promise<void> => {
     const { fingerprint256 } = new X509Certificate(pem);
     await waitFor(async () => (await allShownBy(proxy)).join() === fingerprint256, {
-      what: 'the new one in all',
+      what: 'the new certificate in all processes',
     });
   };
 
@@ -124,7 +124,9 @@ suite('the certificate of several processes, from an authority', {
     await waitFor(async () => (await allShownBy(proxy)).join() === first, { what: 'the first one in all' });
     await forceRenewal(bed, proxy);
     await untilIssued(proxy, async () => issued().length === 2);
-    await waitFor(async () => !(await allShownBy(proxy)).includes(first), { what: 'the new one in all' });
+    await waitFor(async () => !(await allShownBy(proxy)).includes(first), {
+      what: 'the new certificate in all processes',
+    });
     const reports = await Promise.all(Array.from({ length: CONNECTIONS }, () => certificateOf(proxy)));
     assert.deepEqual([...new Set(reports.map(({ state }) => state))], ['valid']);
     assert.deepEqual([...new Set(reports.map(({ nextAttempt }) => nextAttempt))].length, 1);

@@ -79,7 +79,7 @@ suite('several processes, as they come and go', {
       await folder[Symbol.asyncDispose]();
     });
 
-    test('a worker that is killed loses its own downloads alone, which wget -c finishes, and is replaced', async () => {
+    test('killing a worker interrupts only its own downloads, which wget -c finishes', async () => {
       await using folder = await temporaryFolder();
       const files = Array.from({ length: CLIENTS }, (_, at) => join(folder.path, `${at}.tar`));
       const wget = (file: string, ...more: string[]) =>
@@ -102,7 +102,7 @@ suite('several processes, as they come and go', {
       }
     });
 
-    test('metrics are the sum of all, and do not go back when one is killed', async () => {
+    test('metrics add up all workers, and do not decrease when one is killed', async () => {
       const url = proxy.logs().flatMap(({ msg }) => /^Metrics are at (\S+)$/.exec(msg)?.[1] ?? [])[0] ?? '';
       const metric = async (series: string): Promise<number> => {
         const lines = (await httpCall(url)).body.toString().split('\n');
@@ -125,7 +125,7 @@ suite('several processes, as they come and go', {
       await counted(50);
     });
 
-    test('a worker that is asked to end finishes what it has begun while another takes its place', async () => {
+    test('a worker that receives SIGTERM finishes its downloads while another one replaces it', async () => {
       const downloads = await begin(proxy);
       const [leaving = 0] = workersOf(proxy);
       await replace(proxy, leaving, 'SIGTERM');
@@ -149,7 +149,7 @@ suite('several processes, as they come and go', {
       assert.deepEqual(new Set(statuses), new Set([200]));
     });
 
-    test('SIGHUP reaches all of them, and is logged once', async () => {
+    test('SIGHUP reaches all workers, and is logged once', async () => {
       const answers = async () => {
         const all = await Promise.all(Array.from({ length: 6 }, () => httpCall(`${proxy.url}/dl`)));
         return [...new Set(all.map(({ status }) => status))];
@@ -171,7 +171,7 @@ suite('several processes, as they come and go', {
       });
     });
 
-    test('on SIGTERM all take no more connections, finish what they have begun, and end', async () => {
+    test('on SIGTERM, all workers accept no more connections, finish their downloads, and end', async () => {
       const workers = workersOf(proxy);
       const downloads = await begin(proxy);
       const ended = proxy.stop();

@@ -39,7 +39,7 @@ suite('three replicas of two workers', { skip: skipUnless(...parts), timeout: 60
     assert.deepEqual([status, sha256], [200, bed.images[at]?.sha256]);
   const urlOf = ({ url }: DockerProxy, at: number): string => `${url}${bed.images[at]?.path}`;
 
-  test('requests are counted to the last one over all of them, for each client', async () => {
+  test('requests of each client to all replicas are counted exactly', async () => {
     await using replicas = await bed.start({ DOCKERPROXY_RATE_LIMIT: '30/hour' });
     for (const client of ['127.0.0.11', '127.0.0.12']) {
       const paths = Array.from({ length: 90 }, (_, at) => `/dl?number=${at}`);
@@ -49,7 +49,7 @@ suite('three replicas of two workers', { skip: skipUnless(...parts), timeout: 60
     }
   });
 
-  test('downloads at once are counted over all of them, and two of one image are one', async () => {
+  test('simultaneous downloads from all replicas are counted together, and two of one image count once', async () => {
     await using replicas = await bed.start({ DOCKERPROXY_DOWNLOADS_PER_IP: '5' });
     const { front, all } = replicas;
     const downloads = bed.images
@@ -70,7 +70,9 @@ suite('three replicas of two workers', { skip: skipUnless(...parts), timeout: 60
       Object.keys(refused).every((status) => status === '429' || status === '503'),
       inspect(refused),
     );
-    await waitFor(async () => (await limits()).downloads.active === 0, { what: 'all to be given back' });
+    await waitFor(async () => (await limits()).downloads.active === 0, {
+      what: 'the release of all downloads',
+    });
 
     // Two connections to two replicas for the same image, like those of aria2c with a metalink.
     const same = all.map((replica) =>

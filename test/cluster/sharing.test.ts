@@ -80,7 +80,9 @@ suite('state that several processes share', { skip: skipUnless('docker-registry'
         [],
       );
       const downloads = tags.map((tag) => startDownload(bed.url(proxy, tag), { pauseAt: 1 }));
-      await waitFor(() => downloads.every((one) => one.received() > 0), { what: 'all answers' });
+      await waitFor(() => downloads.every((one) => one.received() > 0), {
+        what: 'all responses',
+      });
       assert.equal((await limitsOf(proxy)).downloads.active, 3);
       for (const one of downloads) one.resume();
       const statuses = await Promise.all(downloads.map(async ({ done }) => (await done).status));
