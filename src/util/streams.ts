@@ -108,6 +108,8 @@ class Lender extends DirectStream {
         inspect?.(chunk);
         await this.#write(sink, chunk);
       }
+      // Destroying the stream ends the generator, which looks like the end of the data.
+      if (this.destroyed) throw new Error('The stream was closed.');
       this.destroy();
     } catch (error) {
       this.destroy(error as Error);

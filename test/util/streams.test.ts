@@ -180,6 +180,23 @@ suite('a stream of lent chunks', () => {
     await over.promise;
   });
 
+  for (const error of [undefined, new Error('The stream was closed.')])
+    test(`fails if it is destroyed between two chunks, ${error ? 'with' : 'without'} an error`, async () => {
+      const stream = lend(async function* () {
+        yield Buffer.from('a');
+        yield Buffer.from('b');
+      }, never);
+      const sink = new Writable({
+        write(_chunk, _encoding, done) {
+          setImmediate(() => {
+            done();
+            stream.destroy(error);
+          });
+        },
+      });
+      await assert.rejects(send(stream, sink), /^Error: The stream was closed\.$/);
+    });
+
   test('ends a generator that waits for its next reader', async () => {
     const over = Promise.withResolvers<void>();
     const stream = lend(async function* () {
