@@ -50,7 +50,7 @@ suite('files of a save', () => {
     assert.deepEqual(notes, ['all: a', 'all: b c de', 'all is whole']);
   });
 
-  test('take more waiting chunks than a call can have arguments', async () => {
+  test('receive more waiting chunks than a call can have arguments', async () => {
     const { sink, notes } = noting([{ name: 'all', size: undefined, number: undefined }]);
     for (let count = 0; count < 200_000; count++) sink.write('a');
     sink.end();
