@@ -131,7 +131,8 @@ suite('limits, as clients meet them', {
 
   test('aria2c continues what was begun though the day is used up', async () => {
     await using proxy = await start({
-      DOCKERPROXY_DAILY_BYTES: '25MB',
+      // More than one image, because the service may fetch all of it while aria2c receives the first bytes.
+      DOCKERPROXY_DAILY_BYTES: '31MB',
       // Without a limit, buffers of loopback sockets would take most of the image before the client reads.
       DOCKERPROXY_BANDWIDTH_PER_IP: '20MB',
     });
@@ -147,8 +148,8 @@ suite('limits, as clients meet them', {
     const target = join(folder.path, 'resumed.tar');
     assert.ok((await stat(target)).size > 0);
     line.inject(undefined);
-    const { status } = await httpCall(urlOf(proxy, 'two'), { headers: { range: 'bytes=0-24999999' } });
-    assert.equal(status, 206);
+    // Until the service notices that aria2c is gone, the bytes of its connections count as if they were sent.
+    await waitFor(async () => (await httpCall(urlOf(proxy, 'two'))).status === 200);
     await waitFor(async () => (await limitsOf(proxy)).bytes.remaining === 0);
     assert.equal((await httpCall(urlOf(proxy, 'three'))).status, 429);
     assert.equal((await aria2c('-c')).code, 0);
