@@ -132,13 +132,12 @@ suite('tags with a cache', { skip: skipUnless('docker-registry') }, () => {
     assert.equal((await bed.get(proxy, published)).status, 404);
   });
 
-  test('cached tags are served for as long as the settings say', async () => {
+  test('cached tags are no longer served after the time in the settings', async () => {
     bed.reset();
-    const env = { DOCKERPROXY_STALE_IF_ERROR: '3s' };
+    const env = { DOCKERPROXY_STALE_IF_ERROR: '1s' };
     await using proxy = await bed.start(await bed.newFolder(), env);
     await bed.check(proxy, published);
     manifestFault({ kind: 'answer', status: 503 });
-    isRight(await bed.get(proxy, published), published);
     await waitFor(async () => (await bed.get(proxy, published)).status === 503);
   });
 });
