@@ -1,5 +1,6 @@
 /**
- * Runs tests in four groups, and with the argument `unit` the first one alone:
+ * Runs tests in four groups, and with the argument `unit` the first one alone. The linters and the type checker run beside
+ * the first group, and the other groups begin only if both pass:
  *
  * - Unit tests: in folders that mirror src/, and without programs and sockets. Their PATH has only Node.js, so that src/
  *   cannot start other programs either.
@@ -50,11 +51,15 @@ async function compile(): Promise<string> {
   return join(folder, 'main.js');
 }
 
-/** Returns the exit status of Node.js with these arguments. */
-async function runNode(args: readonly string[], env = process.env): Promise<number> {
-  const [code] = await once(spawn(process.execPath, args, { cwd: ROOT, stdio: 'inherit', env }), 'exit');
+/** Returns the exit status of a program with these arguments. */
+async function run(program: string, args: readonly string[], env = process.env): Promise<number> {
+  const [code] = await once(spawn(program, args, { cwd: ROOT, stdio: 'inherit', env }), 'exit');
   return Number(code ?? 1);
 }
+
+const runNode = (args: readonly string[], env = process.env) => run(process.execPath, args, env);
+
+const runScript = (name: string) => run('npm', ['run', '--silent', name]);
 
 /** Returns the exit status of tests that share some processes. */
 async function runTogether(processes: number, tests: readonly string[], env = process.env): Promise<number> {
@@ -76,8 +81,11 @@ function groupOf(path: string): 'unit' | 'together' | 'page' | 'alone' {
 
 const files = globSync('test/**/*.test.ts', { cwd: ROOT });
 const { unit = [], together = [], page = [], alone = [] } = Object.groupBy(files, groupOf);
+const isWhole = process.argv[2] !== 'unit';
+const checks = isWhole ? ['lint', 'typecheck'].map(runScript) : [];
 const codes = [await runTogether(2, unit, { ...process.env, PATH: dirname(process.execPath) })];
-if (process.argv[2] !== 'unit') {
+codes.push(...(await Promise.all(checks)));
+if (isWhole && codes.slice(1).every((code) => code === 0)) {
   const env = { ...process.env, COMPILED_PROGRAM: await compile() };
   codes.push(
     ...(await Promise.all([
