@@ -91,7 +91,7 @@ if (isWhole && codes.slice(1).every((code) => code === 0)) {
     ...(await Promise.all([
       runTogether(1, together),
       runTogether(1, page, env),
-      runNode(['--test', '--test-concurrency=3', ...alone], env),
+      runNode(['--test', '--test-concurrency=4', ...alone], env),
     ])),
   );
 }
