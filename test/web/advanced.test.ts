@@ -94,12 +94,15 @@ suite('the advanced choices of the page', {
     const page = await open(t, PATH);
     await openAdvanced(page);
     const { height } = await boxOf(page.locator('.line'));
+    const tool = page.locator('#tools > *').first();
+    const ofTool = await boxOf(tool);
     const parts = page.getByLabel('Cut into parts of at most');
     await parts.fill('1MiB');
     await parts.press('Enter');
     await untilOffered(page, `${BASE}&parts=1MiB&part=1`);
     const space = (await boxOf(page.locator('.line'))).height - height;
     assert.ok(space <= SPARE_PX, `the lines of all parts scroll, instead of ${space} px more`);
+    assert.equal((await boxOf(tool)).height, ofTool.height, 'fewer tools do not become taller');
     assert.equal(await page.getByLabel('tar', { exact: true }).count(), 0, 'a part is not an archive');
     const links = await page
       .locator('#parts a')
