@@ -127,7 +127,7 @@ suite('several processes, as they come and go', {
 
     test('a worker that receives SIGTERM finishes its downloads while another one replaces it', async () => {
       const downloads = await begin(proxy);
-      const [leaving = 0] = workersOf(proxy);
+      const leaving = Number(proxy.logs().findLast(({ msg }) => /^Downloading image: /.test(msg))?.pid);
       await replace(proxy, leaving, 'SIGTERM');
       assert.ok(isRunning(leaving));
       const answers = Array.from({ length: 20 }, () => httpCall(`${proxy.url}/healthz`));
