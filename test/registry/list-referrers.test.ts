@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { after, before, suite, test } from 'node:test';
+import { suite, test } from 'node:test';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { parseReference } from '../../src/oci/reference.ts';
-import { type Handler, type HostileRegistry, startHostileRegistry } from '../support/hostile-registry.ts';
-import { createStack, type Stack } from './stack.ts';
+import type { Handler } from '../support/hostile-registry.ts';
+import { useHostileRegistry } from './hostile-stack.ts';
 
 const never = new AbortController().signal;
 const INDEX = 'application/vnd.oci.image.index.v1+json';
@@ -16,17 +16,7 @@ const indexOf = (...entries: readonly number[]): string =>
 type Page = { readonly body: string; readonly link?: string; readonly status?: number };
 
 suite('the list of what refers to a manifest', () => {
-  let registry: HostileRegistry;
-  let stack: Stack;
-
-  before(async () => {
-    registry = await startHostileRegistry();
-    stack = createStack({ hosts: [registry.host] });
-  });
-  after(async () => {
-    await stack[Symbol.asyncDispose]();
-    await registry[Symbol.asyncDispose]();
-  });
+  const { registry, stack } = useHostileRegistry();
 
   const listPath = (name: string): string => `/v2/${name}/referrers/${DIGEST}`;
   /** Serves pages by what stands behind `last=`. */
@@ -36,15 +26,15 @@ suite('the list of what refers to a manifest', () => {
         body,
         link,
         status = 200,
-      } = pageOf(new URL(request.url ?? '', registry.url).searchParams.get('last') ?? '');
+      } = pageOf(new URL(request.url ?? '', registry().url).searchParams.get('last') ?? '');
       response.writeHead(status, { 'content-type': INDEX, ...(link !== undefined && { link }) }).end(body);
     };
-    registry.at(listPath(name), handler);
+    registry().at(listPath(name), handler);
   };
   const next = (name: string, last: number | string): string =>
     `<${listPath(name)}?last=${last}>; rel="next"`;
   const referrersOf = (name: string) =>
-    stack.client.referrers(parseReference(`${registry.host}/${name}`), DIGEST, never);
+    stack().client.referrers(parseReference(`${registry().host}/${name}`), DIGEST, never);
   const entriesOf = async (name: string): Promise<unknown[]> =>
     JSON.parse(Buffer.from((await referrersOf(name))?.bytes ?? []).toString()).manifests;
 
@@ -63,7 +53,7 @@ suite('the list of what refers to a manifest', () => {
           : { body: indexOf(4) },
     );
     assert.deepEqual(await entriesOf('pages'), [1, 2, 3, 4].map(entry));
-    assert.equal(registry.requests('pages').length, 3);
+    assert.equal(registry().requests('pages').length, 3);
   });
 
   test('combines all pages even if the links name another host', async () => {
@@ -107,7 +97,7 @@ suite('the list of what refers to a manifest', () => {
       const name = `broken${at}`;
       serve(name, (last) => pageOf(last, name));
       await assert.rejects(referrersOf(name), { name: 'ServiceError' });
-      assert.ok(registry.requests(name).length <= 20);
+      assert.ok(registry().requests(name).length <= 20);
     });
   }
 });
