@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { getEventListeners } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { suite, test } from 'node:test';
@@ -17,6 +17,15 @@ suite('a stream that a signal destroys', () => {
       control.abort();
       await assert.rejects(finished(stream), { name: 'AbortError' });
     });
+
+  test('ends without a reader, who then gets the error', async () => {
+    const stream = silent();
+    const control = new AbortController();
+    destroyOnAbort(control.signal, stream);
+    control.abort();
+    await once(stream, 'close');
+    await assert.rejects(stream.toArray(), { name: 'AbortError' });
+  });
 
   test('is independent of the signal once it has closed', async () => {
     const stream = silent();
