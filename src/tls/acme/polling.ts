@@ -16,9 +16,9 @@ export interface PollingClock {
 /** How often a challenge or an order is polled before the order fails. */
 export const POLLS = 120;
 /**
- * Maximum attempts for a request whose nonce is refused. If half of all nonces are refused, one order in 4000 fails.
+ * Maximum attempts for a request whose nonce is refused. If half of all nonces are refused, one order in a million fails.
  */
-const NONCE_ATTEMPTS = 16;
+const NONCE_ATTEMPTS = 24;
 /**
  * A count at which `@root/acme` stops its own retries. They go through the function wrapped here, so they would
  * multiply.

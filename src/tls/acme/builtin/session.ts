@@ -42,8 +42,8 @@ export interface Session {
   bind(kid: string, key: string): object;
 }
 
-/** Maximum attempts for a request whose nonce is refused. If half of all nonces are refused, one order in 4000 fails. */
-const NONCE_ATTEMPTS = 16;
+/** Maximum attempts for a request whose nonce is refused. If half of all nonces are refused, one order in a million fails. */
+const NONCE_ATTEMPTS = 24;
 
 /** Reads the directory of an authority and prepares signed requests. */
 export async function openSession(options: SessionOptions): Promise<Session> {
