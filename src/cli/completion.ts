@@ -55,7 +55,7 @@ function ownFlags(name: CommandName): Flag[] {
 
 /** Returns the words that may follow a command. */
 function wordsAfter(name: CommandName): readonly string[] {
-  if (name === 'help') return [...COMMAND_NAMES, 'settings'];
+  if (name === 'help') return [...COMMAND_NAMES, 'settings', ...Object.keys(SCHEMA).map(flagName)];
   if (name === 'completion') return SHELLS;
   return Object.keys(COMMANDS[name].actions ?? {});
 }

@@ -80,7 +80,8 @@ suite('completion in bash', { skip: skipUnless('bash') }, () => {
 
   test('lists actions and topics', async () => {
     assert.deepEqual(await complete('dockerproxy', 'certificate', ''), ['status', 'renew', 'test']);
-    assert.deepEqual(await complete('dockerproxy', 'help', 'se'), ['serve', 'settings']);
+    assert.deepEqual(await complete('dockerproxy', 'help', 'set'), ['settings']);
+    assert.deepEqual(await complete('dockerproxy', 'help', 'cache-s'), ['cache-size']);
   });
 });
 
