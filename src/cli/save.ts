@@ -76,25 +76,30 @@ export async function save(
   const isHashed = sidecars.checksum || sidecars.metalink;
   const sidecarFiles = createSidecarFiles(query, sidecars, download.archive, publication);
   const files = filesOf(place.name, archive, parts);
+  const whole = parts === undefined ? place.name : partsFilename(place.name, parts);
   const sink = fillFiles(files, async (file) => {
     const target = await openTarget({ ...place, name: file.name }, terminal.stdout);
     return isHashed ? sidecarFiles.hashing(file, target) : target;
   });
   try {
     await sendAll(stream, sink, meter.count);
-    await sidecarFiles.write(parts === undefined ? place.name : partsFilename(place.name, parts));
+    await sidecarFiles.write(whole);
   } finally {
     stream.destroy();
     meter.stop();
   }
   const inParts = files.length > 1 ? ` in ${files.length} parts` : '';
   const kind = archive.digests.length === 1 ? 'image' : 'images';
-  const sums = sidecars.checksum ? sidecarFiles.checksums() : [];
-  const checked = sums.length === 1 ? `, file sha256:${sums[0]}` : '';
+  const checked = sidecars.checksum ? checksumNote(sidecarFiles.checksums(), whole) : '';
   screen.say(`${place.name}${inParts}: ${amount(meter)}${checked}, ${kind} ${archive.digests.join(', ')}\n`);
   const file = place.kind === 'stdout' || files.length > 1 ? archive.filename : place.name;
   for (const image of archive.omitted?.untagged ?? [])
     screen.print(`Load and tag it: ${tagCommands(image, file).docker}`);
+}
+
+/** Writes the checksum of a whole file, or where those of its parts are. */
+function checksumNote(sums: readonly string[], name: string): string {
+  return sums.length === 1 ? `, file sha256:${sums[0]}` : `, checksums in ${name}.sha256`;
 }
 
 /** Writes how much came, how long it took, and how fast it was: `2.2 MB in 0.5 s (4.4 MB/s)`. */

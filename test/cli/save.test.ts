@@ -195,6 +195,7 @@ suite('dockerproxy save', { skip: skipUnless('docker-registry'), timeout: 600_00
     const parts = await save(folder.path, name, '--parts', '2MiB', '--checksum');
     assert.equal(parts.code, 0, parts.stderr);
     assert.match(parts.stderr, /^test_random\.tar in 3 parts: 6\.0 MB/m);
+    assert.match(parts.stderr, /, checksums in test_random\.tar\.3-parts\.sha256, image/);
     const numbers = [1, 2, 3];
     const files = numbers.map((number) => `test_random.tar.part0${number}of03`);
     assert.deepEqual((await readdir(folder.path)).sort(), ['test_random.tar.3-parts.sha256', ...files]);
