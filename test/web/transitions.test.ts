@@ -25,10 +25,7 @@ const FOLDS = [
   ['ways to check the file', '#check', '#linux'],
 ] as const;
 
-type Transition = [
-  name: string,
-  act: (page: Page, offline: (isOffline: boolean) => Promise<void>) => Promise<void>,
-];
+type Transition = (page: Page, offline: (isOffline: boolean) => Promise<void>) => Promise<void>;
 
 suite('transitions of the page on a slow processor and network', {
   concurrency: 2,
@@ -42,228 +39,139 @@ suite('transitions of the page on a slow processor and network', {
     await page.keyboard.press('Enter');
   };
 
-  const transitions: Transition[] = [
-    [
-      'from the start to an image',
-      async (page) => {
-        await enter(page, 'python:3.12-slim');
-        await untilShown(page);
-      },
-    ],
-    [
-      'back to the start, and forward',
-      async (page) => {
-        await page.goBack();
-        await page.locator('#start').waitFor();
-        await page.goForward();
-        await untilShown(page);
-      },
-    ],
-    [
-      'to another platform and back',
-      async (page) => {
-        for (const [key, platform] of [
-          ['ArrowDown', 'linux/arm64'],
-          ['ArrowUp', 'linux/amd64'],
-        ] as const) {
-          await page.locator('#platform').press(key);
-          await page.locator(`#download[href*="${platform}"]`).waitFor();
-        }
-      },
-    ],
-    [
-      'to another platform while the ways to load the file are open',
-      async (page) => {
-        await page.locator('#load > summary').click();
-        for (const [key, platform] of [
-          ['ArrowDown', 'linux/arm64'],
-          ['ArrowUp', 'linux/amd64'],
-        ] as const) {
-          await page.locator('#platform').press(key);
-          await page.locator(`#download[href*="${platform}"]`).waitFor();
-        }
-        await page.locator('#load > summary').click();
-      },
-    ],
-    [
-      'to a download',
-      async (page) => {
-        const started = page.waitForEvent('download');
-        await page.locator('#download').click();
-        await started;
-      },
-    ],
-    [
-      'to its checksum',
-      async (page) => {
-        await page.locator('#sum').click();
-        await page.locator('#hash', { hasText: /^\w{64}$/ }).waitFor();
-      },
-    ],
-    ...FOLDS.map(
-      ([name, selector, filled]): Transition => [
+  const transitions: Record<string, Transition> = {
+    'from the start to an image': async (page) => {
+      await enter(page, 'python:3.12-slim');
+      await untilShown(page);
+    },
+    'back to the start, and forward': async (page) => {
+      await page.goBack();
+      await page.locator('#start').waitFor();
+      await page.goForward();
+      await untilShown(page);
+    },
+    'to another platform and back': toOtherPlatformAndBack,
+    'to another platform while the ways to load the file are open': async (page) => {
+      await page.locator('#load > summary').click();
+      await toOtherPlatformAndBack(page);
+      await page.locator('#load > summary').click();
+    },
+    'to a download': async (page) => {
+      const started = page.waitForEvent('download');
+      await page.locator('#download').click();
+      await started;
+    },
+    'to its checksum': async (page) => {
+      await page.locator('#sum').click();
+      await page.locator('#hash', { hasText: /^\w{64}$/ }).waitFor();
+    },
+    ...Object.fromEntries(
+      FOLDS.map(([name, selector, filled]): [string, Transition] => [
         `to the open and closed ${name}`,
         async (page) => {
           await page.locator(`${selector} > summary`).click();
           await page.locator(`${selector} ${filled}`).first().waitFor({ state: 'attached' });
           await page.locator(`${selector} > summary`).click();
         },
-      ],
+      ]),
     ),
-    [
-      'to the files of the image, a folder, and a file',
-      async (page) => {
-        await page.locator('#inside > summary').click();
-        await page.locator('.tree [aria-expanded=false]').first().click();
-        await page.locator('.tree [role=group] [aria-level="2"]').first().click();
-        await page.locator('.entry a').waitFor();
-      },
-    ],
-    [
-      'to a filter of the files',
-      async (page) => {
-        await page.locator('#inside input').press('b');
-        await page.locator('.stage', { hasText: ' of ' }).waitFor();
-      },
-    ],
-    [
-      'to the layers of the image',
-      async (page) => {
-        await page.locator('#inside details > summary').click();
-        await page.locator('.layers li').first().waitFor();
-      },
-    ],
-    [
-      'to other formats',
-      async (page) => {
-        await page.locator('#advanced > summary').click();
-        for (const key of ['End', 'ArrowUp', 'Home', 'ArrowDown']) {
-          await page.locator('#format').press(key);
-          await untilLookedUp(page);
-        }
-        assert.equal(await page.locator('#format').inputValue(), 'oci');
-      },
-    ],
-    [
-      'to all platforms, with signatures, in parts',
-      async (page) => {
-        for (const name of ['platform', 'referrers']) {
-          await page.locator(`#advanced [name=${name}]`).press(' ');
-          await untilLookedUp(page);
-        }
-        await page.locator('#advanced [name=parts]').pressSequentially('1MiB');
-        await page.keyboard.press('Enter');
+    'to the files of the image, a folder, and a file': async (page) => {
+      await page.locator('#inside > summary').click();
+      await page.locator('.tree [aria-expanded=false]').first().click();
+      await page.locator('.tree [role=group] [aria-level="2"]').first().click();
+      await page.locator('.entry a').waitFor();
+    },
+    'to a filter of the files': async (page) => {
+      await page.locator('#inside input').press('b');
+      await page.locator('.stage', { hasText: ' of ' }).waitFor();
+    },
+    'to the layers of the image': async (page) => {
+      await page.locator('#inside details > summary').click();
+      await page.locator('.layers li').first().waitFor();
+    },
+    'to other formats': async (page) => {
+      await page.locator('#advanced > summary').click();
+      for (const key of ['End', 'ArrowUp', 'Home', 'ArrowDown']) {
+        await page.locator('#format').press(key);
         await untilLookedUp(page);
-        await page.locator('#parts a').first().waitFor();
-      },
-    ],
-    [
-      'back and forward over the choices',
-      async (page) => {
-        for (let step = 0; step < 3; step++) {
-          await page.goBack();
-          await untilLookedUp(page);
-        }
-        for (let step = 0; step < 3; step++) {
-          await page.goForward();
-          await untilLookedUp(page);
-        }
-      },
-    ],
-    [
-      'to a refused choice and back',
-      async (page) => {
-        await page.locator('#advanced [name=parts]').fill('');
-        await page.locator('#advanced [name=parts]').pressSequentially('1B');
-        await page.keyboard.press('Enter');
-        await page.locator('#problem h2').waitFor();
-        await page.locator('#advanced [name=parts]').press('Control+A');
-        await page.keyboard.type('1MiB');
-        await page.keyboard.press('Enter');
+      }
+      assert.equal(await page.locator('#format').inputValue(), 'oci');
+    },
+    'to all platforms, with signatures, in parts': async (page) => {
+      for (const name of ['platform', 'referrers']) {
+        await page.locator(`#advanced [name=${name}]`).press(' ');
         await untilLookedUp(page);
-      },
-    ],
-    [
-      'to other themes',
-      async (page) => {
-        for (const key of ['ArrowDown', 'ArrowDown']) await page.locator('#theme').press(key);
-        assert.equal(await page.locator('#theme').inputValue(), 'dark');
-      },
-    ],
-    ...['fa', 'en'].map(
-      (lang): Transition => [
-        `to the language ${lang}`,
-        async (page) => {
-          await page.locator('#languages summary').click();
-          await page.locator(`#languages [lang=${lang}]`).click();
-          await page.waitForURL(`**lang=${lang}**`);
-          await untilLookedUp(page);
-        },
-      ],
-    ),
-    [
-      'to a short link',
-      async (page) => {
-        await page.goto(`${bed().url}/python:3.12-slim`);
+      }
+      await page.locator('#advanced [name=parts]').pressSequentially('1MiB');
+      await page.keyboard.press('Enter');
+      await untilLookedUp(page);
+      await page.locator('#parts a').first().waitFor();
+    },
+    'back and forward over the choices': async (page) => {
+      for (let step = 0; step < 3; step++) {
+        await page.goBack();
         await untilLookedUp(page);
-      },
-    ],
-    [
-      'to several images, one of them wrong',
-      async (page) => {
-        await enter(page, `nginx:1.27 postgres:17 ${bed().registry.host}/test/nothing`);
-        await page.locator('#rows .wrong').waitFor();
-      },
-    ],
-    [
-      'to the images without the wrong one',
-      async (page) => {
-        await page.locator('#rows .wrong .remove').click();
-        await page.locator('#rows .wrong').waitFor({ state: 'detached' });
-        await untilShown(page);
-      },
-    ],
-    [
-      'to a problem',
-      async (page) => {
-        await enter(page, `${bed().busybox}:1.366`);
-        await page.locator('#problem .chips button').first().waitFor();
-      },
-    ],
-    [
-      'to a tag instead',
-      async (page) => {
-        await page.locator('#problem .chips button').first().click();
-        await untilShown(page);
-      },
-    ],
-    [
-      'to pasted commands, which another module reads',
-      async (page) => {
-        await enter(page, 'docker run --rm nginx:1.27 nginx -v');
-        await page.locator('#title', { hasText: 'nginx:1.27' }).waitFor();
-      },
-    ],
-    [
-      'to suggestions',
-      async (page) => {
-        await page.locator('#tags').click();
-        await page.locator('#options li').first().waitFor();
-        await page.keyboard.press('Escape');
-      },
-    ],
-    [
-      'to an absent network and back',
-      async (page, offline) => {
-        await offline(true);
-        // Not yet in the cache of the browser.
-        await enter(page, `${bed().busybox}:musl`);
-        await page.locator('#problem h2').waitFor();
-        await offline(false);
-        await untilShown(page);
-      },
-    ],
-  ];
+      }
+      for (let step = 0; step < 3; step++) {
+        await page.goForward();
+        await untilLookedUp(page);
+      }
+    },
+    'to a refused choice and back': async (page) => {
+      await page.locator('#advanced [name=parts]').fill('');
+      await page.locator('#advanced [name=parts]').pressSequentially('1B');
+      await page.keyboard.press('Enter');
+      await page.locator('#problem h2').waitFor();
+      await page.locator('#advanced [name=parts]').press('Control+A');
+      await page.keyboard.type('1MiB');
+      await page.keyboard.press('Enter');
+      await untilLookedUp(page);
+    },
+    'to other themes': async (page) => {
+      for (const key of ['ArrowDown', 'ArrowDown']) await page.locator('#theme').press(key);
+      assert.equal(await page.locator('#theme').inputValue(), 'dark');
+    },
+    'to the language fa': (page) => chooseLanguage(page, 'fa'),
+    'to the language en': (page) => chooseLanguage(page, 'en'),
+    'to a short link': async (page) => {
+      await page.goto(`${bed().url}/python:3.12-slim`);
+      await untilLookedUp(page);
+    },
+    'to several images, one of them wrong': async (page) => {
+      await enter(page, `nginx:1.27 postgres:17 ${bed().registry.host}/test/nothing`);
+      await page.locator('#rows .wrong').waitFor();
+    },
+    'to the images without the wrong one': async (page) => {
+      await page.locator('#rows .wrong .remove').click();
+      await page.locator('#rows .wrong').waitFor({ state: 'detached' });
+      await untilShown(page);
+    },
+    'to a problem': async (page) => {
+      await enter(page, `${bed().busybox}:1.366`);
+      await page.locator('#problem .chips button').first().waitFor();
+    },
+    'to a tag instead': async (page) => {
+      await page.locator('#problem .chips button').first().click();
+      await untilShown(page);
+    },
+    'to pasted commands, which another module reads': async (page) => {
+      await enter(page, 'docker run --rm nginx:1.27 nginx -v');
+      await page.locator('#title', { hasText: 'nginx:1.27' }).waitFor();
+    },
+    'to suggestions': async (page) => {
+      await page.locator('#tags').click();
+      await page.locator('#options li').first().waitFor();
+      await page.keyboard.press('Escape');
+    },
+    'to an absent network and back': async (page, offline) => {
+      await offline(true);
+      // Not yet in the cache of the browser.
+      await enter(page, `${bed().busybox}:musl`);
+      await page.locator('#problem h2').waitFor();
+      await offline(false);
+      await untilShown(page);
+    },
+  };
 
   for (const [device, options] of [
     ['a laptop', { viewport: { width: 1280, height: 800 } }],
@@ -280,7 +188,7 @@ suite('transitions of the page on a slow processor and network', {
       await devtools.send('Emulation.setCPUThrottlingRate', { rate: CPU_RATE });
       await observeShifts(page);
       const moved: string[] = [];
-      for (const [name, act] of transitions) {
+      for (const [name, act] of Object.entries(transitions)) {
         await act(page, offline).catch((error: Error) => assert.fail(`${name}: ${error.message}`));
         moved.push(...(await takeShifts(page)).map((element) => `${name}: ${element}`));
       }
@@ -304,6 +212,23 @@ suite('transitions of the page on a slow processor and network', {
 async function untilLookedUp(page: Page): Promise<void> {
   await page.locator('#form[aria-busy=false]').waitFor();
   await untilShown(page);
+}
+
+async function toOtherPlatformAndBack(page: Page): Promise<void> {
+  for (const [key, platform] of [
+    ['ArrowDown', 'linux/arm64'],
+    ['ArrowUp', 'linux/amd64'],
+  ] as const) {
+    await page.locator('#platform').press(key);
+    await page.locator(`#download[href*="${platform}"]`).waitFor();
+  }
+}
+
+async function chooseLanguage(page: Page, lang: string): Promise<void> {
+  await page.locator('#languages summary').click();
+  await page.locator(`#languages [lang=${lang}]`).click();
+  await page.waitForURL(`**lang=${lang}**`);
+  await untilLookedUp(page);
 }
 
 /** Collects the elements that move without an action of the visitor, also on the next pages. */
