@@ -44,9 +44,7 @@ suite('state that several processes share', { skip: skipUnless('docker-registry'
   after(() => bed[Symbol.asyncDispose]());
 
   test('each blob and the manifest cost the registry one request, however many want them', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder, WORKERS);
+    await using proxy = await bed.startAnew(WORKERS);
     // On a busy machine, one worker can accept all connections that come at the same time.
     const bothServe = async () => {
       await Promise.all(Array.from({ length: 20 }, () => bed.check(proxy, layered)));
@@ -56,8 +54,8 @@ suite('state that several processes share', { skip: skipUnless('docker-registry'
     for (const { digest } of layered.layers) assert.equal(bed.gets(digest).length, 1, digest);
     assert.equal(bed.gets(layered.config).length, 1);
     assert.equal([...bed.gets('latest'), ...bed.gets(layered.manifest)].length, 1, 'GETs of the manifest');
-    for (const layer of layered.layers) await isKept(folder, layer);
-    await onlyVerified(folder);
+    for (const layer of layered.layers) await isKept(proxy.folder, layer);
+    await onlyVerified(proxy.folder);
   });
 
   suite('the limits of one service', () => {
@@ -65,7 +63,7 @@ suite('state that several processes share', { skip: skipUnless('docker-registry'
     let proxy: DockerProxy;
 
     before(async () => {
-      proxy = await bed.start(await bed.newFolder(), {
+      proxy = await bed.startAnew({
         ...WORKERS,
         DOCKERPROXY_RATE_LIMIT: `${REQUESTS}/hour`,
         DOCKERPROXY_DOWNLOADS_PER_IP: '3',

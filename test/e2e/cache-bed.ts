@@ -14,13 +14,25 @@ import { type Registry, startRegistry } from '../support/registry.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
 
+interface BlobOfImage {
+  digest: string;
+  size: number;
+}
+
 /** An image of random layers, and the expected bytes of its download. */
 export interface PublishedImage {
   name: string;
-  layers: { digest: string; size: number }[];
+  layers: BlobOfImage[];
+  /** The first of the layers. */
+  layer: BlobOfImage;
   config: string;
   manifest: string;
   expected: Pick<Download, 'sha256' | 'size'>;
+}
+
+/** A DockerProxy with its cache folder. */
+export interface CachingProxy extends DockerProxy {
+  folder: string;
 }
 
 /** A registry behind a proxy that injects faults, and DockerProxies with their cache folders. */
@@ -29,9 +41,11 @@ export interface CacheBed extends AsyncDisposable {
   upstream: FaultProxy;
   /** Pushes an image with layers of about these sizes, and forgets the requests so far. */
   publish(name: string, sizes: readonly number[], tag?: string): Promise<PublishedImage>;
-  /** Returns the path of a new cache folder, which its user creates. */
+  /** Forgets the faults and requests so far, and returns the path of a new cache folder, which its user creates. */
   newFolder(): Promise<string>;
-  start(folder: string, env?: NodeJS.ProcessEnv): Promise<DockerProxy>;
+  start(folder: string, env?: NodeJS.ProcessEnv): Promise<CachingProxy>;
+  /** Starts a DockerProxy with a new cache folder. */
+  startAnew(env?: NodeJS.ProcessEnv): Promise<CachingProxy>;
   url(proxy: DockerProxy, published: PublishedImage): string;
   get(proxy: DockerProxy, published: PublishedImage): Promise<Download>;
   begin(proxy: DockerProxy, published: PublishedImage, pauseAt?: number): OngoingDownload;
@@ -67,6 +81,14 @@ export async function startCacheBed(): Promise<CacheBed> {
     upstream.inject(undefined);
     upstream.requests.length = 0;
   };
+  const newFolder = async (): Promise<string> => {
+    reset();
+    return join(await mkdtemp(join(folder.path, 'cache-')), 'folder');
+  };
+  const start = async (cache: string, more: NodeJS.ProcessEnv = {}): Promise<CachingProxy> => {
+    const proxy = await startDockerProxy({ env: { ...env, DOCKERPROXY_CACHE_DIR: cache, ...more } });
+    return Object.assign(proxy, { folder: cache });
+  };
   const bed = stack.move();
   return {
     registry,
@@ -78,16 +100,19 @@ export async function startCacheBed(): Promise<CacheBed> {
       await push(registry.url, name, tag, pushed);
       const archive = expectedArchive(`${upstream.host}/${name}:${tag}`, pushed);
       reset();
+      const descriptors = pushed.layers.map(({ descriptor }) => descriptor);
       return {
         name: tag === 'latest' ? name : `${name}:${tag}`,
-        layers: pushed.layers.map(({ descriptor }) => descriptor),
+        layers: descriptors,
+        layer: descriptors[0] as BlobOfImage,
         config: pushed.config.descriptor.digest,
         manifest: pushed.descriptor.digest,
         expected: { sha256: hash('sha256', archive), size: archive.length },
       };
     },
-    newFolder: async () => join(await mkdtemp(join(folder.path, 'cache-')), 'folder'),
-    start: (cache, more = {}) => startDockerProxy({ env: { ...env, DOCKERPROXY_CACHE_DIR: cache, ...more } }),
+    newFolder,
+    start,
+    startAnew: async (more) => start(await newFolder(), more),
     url,
     get: (proxy, published) => download(url(proxy, published)),
     begin: (proxy, published, pauseAt) =>
@@ -166,18 +191,18 @@ export async function isKept(folder: string, { digest }: { digest: string }): Pr
   await waitFor(async () => (await sizeOf(path)) !== undefined, { what: `${digest} to be kept` });
 }
 
-/** Counts the files of a folder that a process has open, including removed ones. */
-export async function openFiles({ pid }: DockerProxy, folder: string): Promise<number> {
+/** Counts the files of its cache folder that a process has open, including removed ones. */
+export async function openFiles({ pid, folder }: CachingProxy): Promise<number> {
   const descriptors = await readdir(`/proc/${pid}/fd`);
   const links = await Promise.all(descriptors.map((fd) => readlink(`/proc/${pid}/fd/${fd}`).catch(() => '')));
   return links.filter((link) => link.startsWith(folder)).length;
 }
 
 /** Checks that no open file and no lock remains of readers and fetches, and that the process is healthy. */
-export async function isQuiet(proxy: DockerProxy, folder: string): Promise<void> {
-  await waitFor(async () => (await openFiles(proxy, folder)) === 0, { what: 'all files to be closed' });
+export async function isQuiet(proxy: CachingProxy): Promise<void> {
+  await waitFor(async () => (await openFiles(proxy)) === 0, { what: 'all files to be closed' });
   const locks = async () =>
-    (await readdir(join(folder, 'incoming')).catch(() => [])).filter((name) => name.includes('.lock'));
+    (await readdir(join(proxy.folder, 'incoming')).catch(() => [])).filter((name) => name.includes('.lock'));
   await waitFor(async () => (await locks()).length === 0, { what: 'all locks to be gone' });
   livesWell(proxy);
 }

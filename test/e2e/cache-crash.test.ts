@@ -25,7 +25,6 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
   let bed: CacheBed;
   let large: PublishedImage;
   let layered: PublishedImage;
-  let layer: { digest: string; size: number };
 
   before(async () => {
     bed = await startCacheBed();
@@ -34,22 +33,20 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
       'test/layered',
       [1, 70_000, 2_000_000, 500_000, 3_000_000, 65_536, 1_000_000],
     );
-    layer = large.layers[0] ?? { digest: '', size: 0 };
   });
   after(() => bed[Symbol.asyncDispose]());
 
   const hasIncoming = (folder: string, least: number) => async () =>
-    ((await sizeOf(incomingPath(folder, layer))) ?? -1) >= least - UNDER_WAY;
+    ((await sizeOf(incomingPath(folder, large.layer))) ?? -1) >= least - UNDER_WAY;
   const isOneBlobInAll = (): void => {
-    const [first, second, ...more] = bed.gets(layer.digest).map(startOf);
+    const [first, second, ...more] = bed.gets(large.layer.digest).map(startOf);
     assert.deepEqual([first, more], [0, []]);
     assert.ok(second !== undefined && second <= STOP && second >= STOP - UNDER_WAY, `${second}`);
   };
 
   test('kill -9 during a fetch: the next process asks for the rest alone', async () => {
-    bed.reset();
     const folder = await bed.newFolder();
-    bed.holdFirst(layer, STOP);
+    bed.holdFirst(large.layer, STOP);
     {
       await using proxy = await bed.start(folder);
       const broken = assert.rejects(bed.get(proxy, large));
@@ -57,20 +54,19 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
       await kill(proxy);
       await broken;
     }
-    const left = await sizeOf(incomingPath(folder, layer));
+    const left = await sizeOf(incomingPath(folder, large.layer));
     await onlyVerified(folder);
     await using proxy = await bed.start(folder);
     await bed.check(proxy, large);
-    assert.deepEqual(bed.gets(layer.digest).map(startOf), [0, left]);
+    assert.deepEqual(bed.gets(large.layer.digest).map(startOf), [0, left]);
     isOneBlobInAll();
-    await isKept(folder, layer);
-    await isQuiet(proxy, folder);
+    await isKept(folder, large.layer);
+    await isQuiet(proxy);
     await bed.check(proxy, large);
-    assert.equal(bed.gets(layer.digest).length, 2);
+    assert.equal(bed.gets(large.layer.digest).length, 2);
   });
 
   test('kill -9 at any moment: each process goes on where the last one died', async () => {
-    bed.reset();
     const folder = await bed.newFolder();
     const starts = [0];
     for (const share of [0, 0.1, 0.4, 0.7, 0.95]) {
@@ -78,26 +74,25 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
       const broken = assert.rejects(bed.get(proxy, large));
       // The proxy holds the connection, so that the crash comes before the end of the transfer.
       bed.upstream.inject((request) =>
-        request.path.endsWith(layer.digest)
+        request.path.endsWith(large.layer.digest)
           ? { kind: 'stall', after: Math.max(Math.floor(SIZE * share) - startOf(request), 0) }
           : undefined,
       );
       await waitFor(hasIncoming(folder, Math.floor(SIZE * share)));
-      await waitFor(() => bed.gets(layer.digest).length === starts.length);
+      await waitFor(() => bed.gets(large.layer.digest).length === starts.length);
       await kill(proxy);
       await broken;
       await onlyVerified(folder);
-      starts.push((await sizeOf(incomingPath(folder, layer))) ?? 0);
+      starts.push((await sizeOf(incomingPath(folder, large.layer))) ?? 0);
     }
     bed.upstream.inject(undefined);
     await using proxy = await bed.start(folder);
     await bed.check(proxy, large);
-    assert.deepEqual(bed.gets(layer.digest).map(startOf), starts);
-    await isKept(folder, layer);
+    assert.deepEqual(bed.gets(large.layer.digest).map(startOf), starts);
+    await isKept(folder, large.layer);
   });
 
   test('two processes fetch each blob once for the clients of both', async () => {
-    bed.reset();
     const folder = await bed.newFolder();
     await using one = await bed.start(folder);
     await using other = await bed.start(folder);
@@ -106,36 +101,34 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
     await Promise.all(clients);
     for (const { digest } of layered.layers) assert.equal(bed.gets(digest).length, 1, digest);
     assert.equal(bed.gets(layered.config).length, 1);
-    for (const proxy of proxies) await isQuiet(proxy, folder);
+    for (const proxy of proxies) await isQuiet(proxy);
     await onlyVerified(folder);
   });
 
   test('if the process that fetches is killed, the other one hands its clients the rest', async () => {
-    bed.reset();
     const folder = await bed.newFolder();
     await using one = await bed.start(folder);
     await using other = await bed.start(folder);
-    bed.holdFirst(layer, STOP);
+    bed.holdFirst(large.layer, STOP);
     const doomed = Array.from({ length: 6 }, () => bed.begin(one, large));
     await waitFor(hasIncoming(folder, STOP));
     const served = Array.from({ length: 6 }, () => bed.begin(other, large));
     // They send the bytes that the first process writes, except for those that are held back.
     await waitFor(() => served.every((client) => client.received() >= STOP / 2));
-    assert.equal(bed.gets(layer.digest).length, 1);
+    assert.equal(bed.gets(large.layer.digest).length, 1);
     await kill(one);
     for (const client of doomed) await assert.rejects(client.done);
     for (const client of served) isRight(await client.done, large);
     isOneBlobInAll();
-    await isKept(folder, layer);
-    await isQuiet(other, folder);
+    await isKept(folder, large.layer);
+    await isQuiet(other);
   });
 
   test('if the clients of the process that fetches leave, the other one goes on', async () => {
-    bed.reset();
     const folder = await bed.newFolder();
     await using one = await bed.start(folder);
     await using other = await bed.start(folder);
-    bed.holdFirst(layer, STOP);
+    bed.holdFirst(large.layer, STOP);
     const leaving = bed.begin(one, large);
     await waitFor(hasIncoming(folder, STOP));
     const staying = [1, 2, 3].map(() => bed.begin(other, large));
@@ -143,12 +136,11 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
     leaving.leave();
     for (const client of staying) isRight(await client.done, large);
     isOneBlobInAll();
-    await isKept(folder, layer);
-    for (const proxy of [one, other]) await isQuiet(proxy, folder);
+    await isKept(folder, large.layer);
+    for (const proxy of [one, other]) await isQuiet(proxy);
   });
 
   test('clients of two processes come and go, and one of the processes is killed: all bytes are right', async () => {
-    bed.reset();
     const folder = await bed.newFolder();
     await using one = await bed.start(folder);
     await using other = await bed.start(folder);
@@ -165,8 +157,8 @@ suite('the cache survives its processes', { skip: skipUnless('docker-registry') 
     const last = bed.begin(other, large);
     await kill(one);
     isRight(await last.done, large);
-    await isKept(folder, layer);
+    await isKept(folder, large.layer);
     await onlyVerified(folder);
-    await isQuiet(other, folder);
+    await isQuiet(other);
   });
 });

@@ -32,13 +32,11 @@ suite('a cache on a disk that is full', {
   let bed: CacheBed;
   let large: PublishedImage;
   let small: PublishedImage;
-  let layer: { digest: string; size: number };
 
   before(async () => {
     bed = await startCacheBed();
     large = await bed.publish('test/large', [20_000_000]);
     small = await bed.publish('test/small', [100_000]);
-    layer = large.layers[0] ?? { digest: '', size: 0 };
   });
   after(() => bed[Symbol.asyncDispose]());
 
@@ -65,40 +63,35 @@ suite('a cache on a disk that is full', {
     proxy.logs().flatMap(({ level, msg }) => (level === 40 && msg.includes('uncached') ? [msg] : []));
 
   test('from the start: downloads pass through with a warning', async () => {
-    bed.reset();
     const folder = await disk(16);
     await using proxy = await bed.start(folder);
     await fill(folder);
     for (const published of [large, small, large]) await bed.check(proxy, published);
-    assert.ok(warnings(proxy).some((warning) => warning.includes(layer.digest)));
-    assert.equal(await sizeOf(incomingPath(folder, layer)), undefined);
-    await waitFor(async () => (await openFiles(proxy, folder)) === 0, { what: 'all files to be closed' });
+    assert.ok(warnings(proxy).some((warning) => warning.includes(large.layer.digest)));
+    assert.equal(await sizeOf(incomingPath(folder, large.layer)), undefined);
+    await waitFor(async () => (await openFiles(proxy)) === 0, { what: 'all files to be closed' });
     livesWell(proxy);
     await rm(join(folder, 'ballast'));
     await bed.check(proxy, small);
-    const kept = small.layers[0];
-    if (kept) await isKept(folder, kept);
+    await isKept(folder, small.layer);
   });
 
   test('because it is smaller than the blob: that one passes through, others are kept', async () => {
-    bed.reset();
     const folder = await disk(16);
     await using proxy = await bed.start(folder);
     await Promise.all([1, 2, 3].map(() => bed.check(proxy, large)));
     await bed.check(proxy, small);
     assert.ok(warnings(proxy).length > 0);
-    const kept = small.layers[0];
-    if (kept) await isKept(folder, kept);
-    assert.equal(await sizeOf(incomingPath(folder, layer)), undefined);
+    await isKept(folder, small.layer);
+    assert.equal(await sizeOf(incomingPath(folder, large.layer)), undefined);
     await onlyVerified(folder);
-    await isQuiet(proxy, folder);
+    await isQuiet(proxy);
   });
 
   test('in the middle of a fetch: those who read, fast and slow, get the rest past the cache', async () => {
-    bed.reset();
     const folder = await disk(32);
     await using proxy = await bed.start(folder);
-    const release = bed.holdFirst(layer, 6_000_000);
+    const release = bed.holdFirst(large.layer, 6_000_000);
     const slow = bed.begin(proxy, large, 1);
     const fast = [bed.begin(proxy, large), bed.begin(proxy, large)];
     await waitFor(() => fast.every((client) => client.received() > 5_000_000));
@@ -107,27 +100,25 @@ suite('a cache on a disk that is full', {
     for (const client of fast) isRight(await client.done, large);
     slow.resume();
     isRight(await slow.done, large);
-    assert.ok(warnings(proxy).some((warning) => warning.includes(layer.digest)));
-    assert.equal(await sizeOf(blobPath(folder, layer.digest)), undefined);
-    await waitFor(async () => (await sizeOf(incomingPath(folder, layer))) === undefined);
-    await isQuiet(proxy, folder);
+    assert.ok(warnings(proxy).some((warning) => warning.includes(large.layer.digest)));
+    assert.equal(await sizeOf(blobPath(folder, large.layer.digest)), undefined);
+    await waitFor(async () => (await sizeOf(incomingPath(folder, large.layer))) === undefined);
+    await isQuiet(proxy);
     await rm(join(folder, 'ballast'));
     await bed.check(proxy, large);
-    await isKept(folder, layer);
+    await isKept(folder, large.layer);
     await onlyVerified(folder);
   });
 
   test('requests while it is full leave no lock files', async () => {
-    bed.reset();
     const folder = await disk(16);
     await using proxy = await bed.start(folder);
     await fill(folder);
     await bed.check(proxy, small);
-    await isQuiet(proxy, folder);
+    await isQuiet(proxy);
   });
 
   test('requests while it is full leave no temporary files', async () => {
-    bed.reset();
     const folder = await disk(16);
     await using proxy = await bed.start(folder);
     await bed.check(proxy, small);
@@ -138,16 +129,15 @@ suite('a cache on a disk that is full', {
   });
 
   test('that is mounted read-only: stored and other images can be downloaded', async () => {
-    bed.reset();
     const folder = await disk(64);
     await using proxy = await bed.start(folder);
     await bed.check(proxy, small);
     // An incoming file that cannot be removed, and a blob that was not used for a while.
-    bed.holdFirst(layer, 6_000_000);
+    bed.holdFirst(large.layer, 6_000_000);
     const leaving = bed.begin(proxy, large);
     await waitFor(() => leaving.received() > 1_000_000);
     leaving.leave();
-    await isQuiet(proxy, folder);
+    await isQuiet(proxy);
     for (const { digest } of small.layers) {
       const path = blobPath(folder, digest);
       await waitFor(async () => (await sizeOf(path)) !== undefined);
@@ -194,9 +184,8 @@ suite('the folder of the cache', { skip: parts }, () => {
   };
 
   test('stays about within its limit while clients of all speeds read more than it holds', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder, { DOCKERPROXY_CACHE_SIZE: `${LIMIT}` });
+    await using proxy = await bed.startAnew({ DOCKERPROXY_CACHE_SIZE: `${LIMIT}` });
+    const { folder } = proxy;
     let most = 0;
     let isOver = false;
     const watching = waitFor(
@@ -227,24 +216,21 @@ suite('the folder of the cache', { skip: parts }, () => {
     const kept = await Promise.all(images.map((published) => has(folder, published)));
     assert.ok(kept.filter(Boolean).length <= 2, 'two images are all that it holds');
     await onlyVerified(folder);
-    await isQuiet(proxy, folder);
+    await isQuiet(proxy);
   });
 
   test('stays about within its limit when fetches begin together', async () => {
     for (let round = 0; round < 2; round++) {
-      bed.reset();
-      const folder = await bed.newFolder();
-      await using proxy = await bed.start(folder, { DOCKERPROXY_CACHE_SIZE: `${LIMIT}` });
+      await using proxy = await bed.startAnew({ DOCKERPROXY_CACHE_SIZE: `${LIMIT}` });
       await Promise.all(images.map((published) => bed.check(proxy, published)));
-      const all = await bytesOf(folder);
+      const all = await bytesOf(proxy.folder);
       assert.ok(all <= LIMIT * 1.1, `${all} bytes`);
     }
   });
 
   test('evicts images without recent requests, and keeps the others', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder, { DOCKERPROXY_CACHE_SIZE: `${LIMIT}` });
+    await using proxy = await bed.startAnew({ DOCKERPROXY_CACHE_SIZE: `${LIMIT}` });
+    const { folder } = proxy;
     const [a, b, c] = images as [PublishedImage, PublishedImage, PublishedImage];
     for (const published of [a, b]) await bed.check(proxy, published);
     await waitFor(async () => (await has(folder, a)) && (await has(folder, b)));
@@ -262,43 +248,36 @@ suite('the folder of the cache', { skip: parts }, () => {
   });
 
   test('keeps a blob for as long as it is read, however old', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder, { DOCKERPROXY_CACHE_SIZE: `${LIMIT}` });
+    await using proxy = await bed.startAnew({ DOCKERPROXY_CACHE_SIZE: `${LIMIT}` });
     const large = await bed.publish('test/long', [9_000_000]);
-    const layer = large.layers[0] ?? { digest: '', size: 0 };
     await bed.check(proxy, large);
-    await isKept(folder, layer);
+    await isKept(proxy.folder, large.layer);
     const slow = bed.begin(proxy, large, 1);
     await waitFor(() => slow.received() > 0);
     for (const published of images.slice(0, 3)) {
-      await age(folder);
+      await age(proxy.folder);
       await bed.check(proxy, published);
     }
-    assert.ok((await openFiles(proxy, folder)) > 0, 'it is being read');
-    assert.equal(await sizeOf(blobPath(folder, layer.digest)), layer.size);
+    assert.ok((await openFiles(proxy)) > 0, 'it is being read');
+    assert.equal(await sizeOf(blobPath(proxy.folder, large.layer.digest)), large.layer.size);
     slow.resume();
     isRight(await slow.done, large);
   });
 
   test('is not made where the cache is turned off, and nothing is written anywhere', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder, { DOCKERPROXY_CACHE_SIZE: '0' });
+    await using proxy = await bed.startAnew({ DOCKERPROXY_CACHE_SIZE: '0' });
     for (let round = 0; round < 2; round++) await bed.check(proxy, first());
-    assert.equal(bed.gets(first().layers[0]?.digest ?? '').length, 2);
-    await assert.rejects(readdir(folder), { code: 'ENOENT' });
-    assert.deepEqual(await readdir(dirname(folder)), []);
+    assert.equal(bed.gets(first().layer.digest).length, 2);
+    await assert.rejects(readdir(proxy.folder), { code: 'ENOENT' });
+    assert.deepEqual(await readdir(dirname(proxy.folder)), []);
   });
 
   test('may be deleted while the server runs: downloads stay right', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder);
+    await using proxy = await bed.startAnew();
     await bed.check(proxy, first());
     const slow = bed.begin(proxy, first(), 1);
     await waitFor(() => slow.received() > 0);
-    await rm(folder, { recursive: true });
+    await rm(proxy.folder, { recursive: true });
     slow.resume();
     isRight(await slow.done, first());
     for (const published of images) await bed.check(proxy, published);
@@ -307,11 +286,9 @@ suite('the folder of the cache', { skip: parts }, () => {
   });
 
   test('may be replaced by a file while the server runs: downloads stay right', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder);
-    await rm(folder, { recursive: true });
-    await writeFile(folder, '');
+    await using proxy = await bed.startAnew();
+    await rm(proxy.folder, { recursive: true });
+    await writeFile(proxy.folder, '');
     await bed.check(proxy, first());
     livesWell(proxy);
   });

@@ -29,17 +29,15 @@ suite('read-ahead of a fetch', { skip: skipUnless('docker-registry') }, () => {
   let bed: CacheBed;
   let large: PublishedImage;
   let layered: PublishedImage;
-  let layer: { digest: string; size: number };
 
   before(async () => {
     bed = await startCacheBed();
     large = await bed.publish('test/ahead', [SIZE]);
     layered = await bed.publish('test/ahead-layered', [SIZE, 8 * MIB, 8 * MIB, 8 * MIB]);
-    layer = large.layers[0] ?? { digest: '', size: 0 };
   });
   after(() => bed[Symbol.asyncDispose]());
 
-  const fetched = async (folder: string, { digest, size } = layer): Promise<number> =>
+  const fetched = async (folder: string, { digest, size } = large.layer): Promise<number> =>
     (await sizeOf(incomingPath(folder, { digest, size }))) ?? 0;
   /** Starts a download that stops reading at once, and waits until its fetch stops, too. */
   const stopped = async (proxy: DockerProxy, folder: string): Promise<OngoingDownload> => {
@@ -58,50 +56,46 @@ suite('read-ahead of a fetch', { skip: skipUnless('docker-registry') }, () => {
     [...(await filesOf(folder)).keys()].filter((name) => name.endsWith('.wanted'));
 
   test('is bounded, and continues with the client', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder, { ...env, DOCKERPROXY_DAILY_BYTES: '1GiB' });
+    await using proxy = await bed.startAnew({ ...env, DOCKERPROXY_DAILY_BYTES: '1GiB' });
     const counted = async (): Promise<number> => {
       const response = await fetch(`${proxy.url}/api/v1/limits`);
       const { bytes } = (await response.json()) as { bytes: { limit: number; remaining: number } };
       return bytes.limit - bytes.remaining;
     };
-    const client = await stopped(proxy, folder);
+    const client = await stopped(proxy, proxy.folder);
     assert.ok((await counted()) >= AHEAD, 'what was fetched for the client counts');
     client.resume();
     isRight(await client.done, large);
     assert.equal(await counted(), large.expected.size, 'each byte counts once');
-    assert.deepEqual(bed.gets(layer.digest).map(startOf), [0]);
-    await isKept(folder, layer);
-    await isQuiet(proxy, folder);
+    assert.deepEqual(bed.gets(large.layer.digest).map(startOf), [0]);
+    await isKept(proxy.folder, large.layer);
+    await isQuiet(proxy);
   });
 
   test('includes the next layers of the download', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder, env);
+    await using proxy = await bed.startAnew(env);
     const client = bed.begin(proxy, layered, 1);
     const [, ...later] = layered.layers;
     await waitFor(() => later.every(({ digest }) => bed.gets(digest).length === 1));
     const [first] = layered.layers;
-    await waitFor(async () => (await fetched(folder, first)) > AHEAD);
-    for (const one of later) assert.ok((await fetched(folder, one)) <= MIB, 'a layer was fetched too early');
+    await waitFor(async () => (await fetched(proxy.folder, first)) > AHEAD);
+    for (const one of later)
+      assert.ok((await fetched(proxy.folder, one)) <= MIB, 'a layer was fetched too early');
     client.resume();
     isRight(await client.done, layered);
     for (const { digest } of layered.layers) assert.deepEqual(bed.gets(digest).map(startOf), [0]);
   });
 
   test('applies to a client of another process, which follows the file', async () => {
-    bed.reset();
     const folder = await bed.newFolder();
     await using one = await bed.start(folder, env);
     await using other = await bed.start(folder, env);
     const client = await stopped(one, folder);
     await bed.check(other, large);
-    assert.deepEqual(bed.gets(layer.digest).map(startOf), [0]);
+    assert.deepEqual(bed.gets(large.layer.digest).map(startOf), [0]);
     client.resume();
     isRight(await client.done, large);
-    for (const proxy of [one, other]) await isQuiet(proxy, folder);
+    for (const proxy of [one, other]) await isQuiet(proxy);
     assert.deepEqual(await wanted(folder), []);
   });
 
@@ -111,7 +105,6 @@ suite('read-ahead of a fetch', { skip: skipUnless('docker-registry') }, () => {
     ['stops while it waits', async (one: DockerProxy) => void (await one.stop())],
   ] as const) {
     test(`if the fetching process ${what}, another one continues by Range`, async () => {
-      bed.reset();
       const folder = await bed.newFolder();
       await using one = await bed.start(folder, { ...env, DOCKERPROXY_DRAIN: '1s' });
       await using other = await bed.start(folder, env);
@@ -122,10 +115,10 @@ suite('read-ahead of a fetch', { skip: skipUnless('docker-registry') }, () => {
       await end(one, client);
       following.resume();
       isRight(await following.done, large);
-      const starts = bed.gets(layer.digest).map(startOf);
+      const starts = bed.gets(large.layer.digest).map(startOf);
       assert.ok(starts.length === 2 && (starts[1] ?? 0) > AHEAD, `${starts}`);
-      await isKept(folder, layer);
-      await isQuiet(other, folder);
+      await isKept(folder, large.layer);
+      await isQuiet(other);
     });
   }
 });

@@ -25,27 +25,23 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
   let bed: CacheBed;
   let large: PublishedImage;
   let layered: PublishedImage;
-  let layer: { digest: string; size: number };
 
   before(async () => {
     bed = await startCacheBed();
     large = await bed.publish('test/large', [SIZE]);
     layered = await bed.publish('test/layered', [1, 70_000, 2_000_000, 0, 3_000_000, 65_536, 1_000_000]);
-    layer = large.layers[0] ?? { digest: '', size: 0 };
   });
   after(() => bed[Symbol.asyncDispose]());
 
   test('50 cold clients of one image cost one request for each blob and one for the manifest', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder);
+    await using proxy = await bed.startAnew();
     await Promise.all(Array.from({ length: 50 }, () => bed.check(proxy, layered)));
     for (const { digest } of layered.layers) assert.equal(bed.gets(digest).length, 1, digest);
     assert.equal(bed.gets(layered.config).length, 1);
     const manifests = bed.upstream.requests.filter(({ path }) => path.includes('/manifests/'));
     assert.equal(manifests.filter(({ method }) => method === 'GET').length, 1);
-    await isQuiet(proxy, folder);
-    await onlyVerified(folder);
+    await isQuiet(proxy);
+    await onlyVerified(proxy.folder);
     // The whole blob is stored now.
     bed.reset();
     await bed.check(proxy, layered);
@@ -56,27 +52,23 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
   });
 
   test('a client that does not read holds up neither the fetch nor a faster one', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder);
+    await using proxy = await bed.startAnew();
     const slow = bed.begin(proxy, large, 1);
     await waitFor(() => slow.received() > 0);
     await bed.check(proxy, large);
-    await isKept(folder, layer);
+    await isKept(proxy.folder, large.layer);
     assert.deepEqual(
-      bed.gets(layer.digest).map(({ state }) => state),
+      bed.gets(large.layer.digest).map(({ state }) => state),
       ['finished'],
     );
     assert.ok(slow.received() < SIZE / 2);
     slow.resume();
     isRight(await slow.done, large);
-    await isQuiet(proxy, folder);
+    await isQuiet(proxy);
   });
 
   test('clients of all speeds get the right bytes', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder);
+    await using proxy = await bed.startAnew();
     const clients = [1, SIZE * 0.2, SIZE * 0.4, SIZE * 0.8].map((pauseAt) =>
       bed.begin(proxy, large, pauseAt),
     );
@@ -87,67 +79,59 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
     }
     for (const client of clients) client.resume();
     for (const client of clients) isRight(await client.done, large);
-    assert.equal(bed.gets(layer.digest).length, 1);
-    await isQuiet(proxy, folder);
+    assert.equal(bed.gets(large.layer.digest).length, 1);
+    await isQuiet(proxy);
   });
 
   test('a client that leaves early ends the request upstream, and the next one goes on by Range', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder);
-    bed.holdFirst(layer, SIZE / 3);
+    await using proxy = await bed.startAnew();
+    bed.holdFirst(large.layer, SIZE / 3);
     const leaving = [bed.begin(proxy, large), bed.begin(proxy, large)];
     await waitFor(() => leaving.every((client) => client.received() > SIZE / 4));
     leaving[0]?.leave();
     await waitFor(() => proxy.logs().some(({ msg }) => msg.startsWith('[LEFT]')));
-    assert.equal(bed.gets(layer.digest)[0]?.state, 'open', 'the other one still reads');
+    assert.equal(bed.gets(large.layer.digest)[0]?.state, 'open', 'the other one still reads');
     leaving[1]?.leave();
-    await waitFor(() => bed.gets(layer.digest)[0]?.state === 'aborted by client');
-    await isQuiet(proxy, folder);
-    const left = await sizeOf(incomingPath(folder, layer));
-    assert.ok(left !== undefined && left > SIZE / 4 && left < layer.size);
+    await waitFor(() => bed.gets(large.layer.digest)[0]?.state === 'aborted by client');
+    await isQuiet(proxy);
+    const left = await sizeOf(incomingPath(proxy.folder, large.layer));
+    assert.ok(left !== undefined && left > SIZE / 4 && left < large.layer.size);
     await bed.check(proxy, large);
-    assert.deepEqual(bed.gets(layer.digest).map(startOf), [0, left]);
-    await isKept(folder, layer);
+    assert.deepEqual(bed.gets(large.layer.digest).map(startOf), [0, left]);
+    await isKept(proxy.folder, large.layer);
   });
 
   test('a client that leaves when most is there lets the fetch finish', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder);
-    const release = bed.holdFirst(layer, SIZE * 0.9);
+    await using proxy = await bed.startAnew();
+    const release = bed.holdFirst(large.layer, SIZE * 0.9);
     const leaving = bed.begin(proxy, large);
     await waitFor(() => leaving.received() > SIZE * 0.8);
     leaving.leave();
     await waitFor(() => proxy.logs().some(({ msg }) => msg.startsWith('[LEFT]')));
-    assert.equal(bed.gets(layer.digest)[0]?.state, 'open');
+    assert.equal(bed.gets(large.layer.digest)[0]?.state, 'open');
     release();
-    await isKept(folder, layer);
-    await isQuiet(proxy, folder);
+    await isKept(proxy.folder, large.layer);
+    await isQuiet(proxy);
     await bed.check(proxy, large);
-    assert.equal(bed.gets(layer.digest).length, 1);
+    assert.equal(bed.gets(large.layer.digest).length, 1);
   });
 
   test('a range inside a blob that is not there goes straight upstream', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder);
+    await using proxy = await bed.startAnew();
     const range = `bytes=${SIZE / 2}-${SIZE / 2 + 999_999}`;
     const part = await download(bed.url(proxy, large), { headers: { range } });
     assert.deepEqual([part.status, part.size], [206, 1_000_000]);
-    const [asked] = bed.gets(layer.digest);
+    const [asked] = bed.gets(large.layer.digest);
     assert.ok(asked && startOf(asked) > SIZE / 3);
     assert.ok(asked.sent <= 1_000_000, `${asked.sent} bytes`);
-    assert.equal(await sizeOf(incomingPath(folder, layer)), undefined);
+    assert.equal(await sizeOf(incomingPath(proxy.folder, large.layer)), undefined);
     await bed.check(proxy, large);
     const again = await download(bed.url(proxy, large), { headers: { range } });
     assert.equal(again.sha256, part.sha256);
   });
 
   test('the next layers are fetched ahead, a few at a time, and end with their client', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder);
+    await using proxy = await bed.startAnew();
     const [first] = layered.layers;
     const blobs = new Set(layered.layers.map(({ digest }) => digest));
     bed.upstream.inject(({ path }) =>
@@ -160,13 +144,11 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
     assert.ok(asked() <= 4, `${asked()} at once`);
     client.leave();
     await waitFor(() => bed.upstream.requests.every(({ state }) => state !== 'open'));
-    await isQuiet(proxy, folder);
+    await isQuiet(proxy);
   });
 
   test('clients that come and go at any moment leave nothing open, and do not disturb who stays', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder);
+    await using proxy = await bed.startAnew();
     for (let round = 0; round < 4; round++) {
       const staying = bed.begin(proxy, large);
       const leaving = Array.from({ length: 10 }, (_, at) => ({
@@ -191,14 +173,12 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
       else isRight(await staying.done, large);
     }
     await bed.check(proxy, large);
-    await isQuiet(proxy, folder);
-    await onlyVerified(folder);
+    await isQuiet(proxy);
+    await onlyVerified(proxy.folder);
   });
 
   test('clients that leave before anything was sent leave nothing open', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder);
+    await using proxy = await bed.startAnew();
     await bed.check(proxy, layered);
     for (let round = 0; round < 90; round++) {
       const client = bed.begin(proxy, layered);
@@ -208,16 +188,14 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
     }
     await bed.check(proxy, layered);
     livesWell(proxy);
-    await waitFor(async () => (await openFiles(proxy, folder)) === 0, {
+    await waitFor(async () => (await openFiles(proxy)) === 0, {
       what: 'no open file',
     });
   });
 
   test('SIGTERM during a fetch without readers ends the process', async () => {
-    bed.reset();
-    const folder = await bed.newFolder();
-    await using proxy = await bed.start(folder);
-    const release = bed.holdFirst(layer, SIZE * 0.9);
+    await using proxy = await bed.startAnew();
+    const release = bed.holdFirst(large.layer, SIZE * 0.9);
     const leaving = bed.begin(proxy, large);
     await waitFor(() => leaving.received() > SIZE * 0.8);
     leaving.leave();
@@ -225,12 +203,11 @@ suite('clients share what is fetched', { skip: skipUnless('docker-registry') }, 
     const stopped = proxy.stop();
     release();
     assert.equal(await stopped, 0);
-    await onlyVerified(folder);
+    await onlyVerified(proxy.folder);
   });
 
   test('SIGTERM when the last client has its bytes loses nothing of them', async () => {
     for (let round = 0; round < 2; round++) {
-      bed.reset();
       const folder = await bed.newFolder();
       {
         await using proxy = await bed.start(folder);

@@ -34,8 +34,7 @@ suite('tags with a cache', { skip: skipUnless('docker-registry') }, () => {
     proxy.logs().findLast(({ msg }) => msg.startsWith('[OK]'))?.msg;
 
   test('the second request costs a HEAD and nothing else', async () => {
-    bed.reset();
-    await using proxy = await bed.start(await bed.newFolder());
+    await using proxy = await bed.startAnew();
     await bed.check(proxy, published);
     assert.deepEqual(asked(), ['GET latest']);
     bed.reset();
@@ -47,8 +46,7 @@ suite('tags with a cache', { skip: skipUnless('docker-registry') }, () => {
   });
 
   test('many requests at once share one', async () => {
-    bed.reset();
-    await using proxy = await bed.start(await bed.newFolder());
+    await using proxy = await bed.startAnew();
     const gate = Promise.withResolvers<void>();
     bed.upstream.inject(() => ({ kind: 'hold', until: gate.promise }));
     const all = Array.from({ length: 20 }, () => bed.get(proxy, published));
@@ -60,7 +58,7 @@ suite('tags with a cache', { skip: skipUnless('docker-registry') }, () => {
   });
 
   test('a tag that moves is followed at once', async () => {
-    await using proxy = await bed.start(await bed.newFolder());
+    await using proxy = await bed.startAnew();
     const old = await bed.publish('test/moving', [10_000]);
     await bed.check(proxy, old);
     const moved = await bed.publish('test/moving', [20_000]);
@@ -72,7 +70,6 @@ suite('tags with a cache', { skip: skipUnless('docker-registry') }, () => {
   });
 
   test('while the registry is down, what is known is served, and says so', async () => {
-    bed.reset();
     const folder = await bed.newFolder();
     {
       await using proxy = await bed.start(folder);
@@ -110,8 +107,7 @@ suite('tags with a cache', { skip: skipUnless('docker-registry') }, () => {
     ['nothing at all', { kind: 'hold', until: new Promise(() => {}) }],
   ] as const) {
     test(`if the registry answers with ${what}, what is known is served`, async () => {
-      bed.reset();
-      await using proxy = await bed.start(await bed.newFolder());
+      await using proxy = await bed.startAnew();
       await bed.check(proxy, published);
       manifestFault(fault);
       const stale = await bed.get(proxy, published);
@@ -125,17 +121,15 @@ suite('tags with a cache', { skip: skipUnless('docker-registry') }, () => {
   }
 
   test('a tag that the registry does not know results in 404', async () => {
-    bed.reset();
-    await using proxy = await bed.start(await bed.newFolder());
+    await using proxy = await bed.startAnew();
     await bed.check(proxy, published);
     manifestFault({ kind: 'answer', status: 404 });
     assert.equal((await bed.get(proxy, published)).status, 404);
   });
 
   test('cached tags are no longer served after the time in the settings', async () => {
-    bed.reset();
     const env = { DOCKERPROXY_STALE_IF_ERROR: '1s' };
-    await using proxy = await bed.start(await bed.newFolder(), env);
+    await using proxy = await bed.startAnew(env);
     await bed.check(proxy, published);
     manifestFault({ kind: 'answer', status: 503 });
     await waitFor(async () => (await bed.get(proxy, published)).status === 503);
