@@ -115,41 +115,13 @@ suite('the Host header', { timeout: 600_000 }, () => {
   const refused = [
     '',
     ' ',
-    'a@b',
-    'user:pass@b',
     'a, b',
-    'a,b',
     'a b',
-    'a/b',
-    'a?b',
-    'a#b',
-    'http://a',
-    'a:b',
-    'a:70000',
-    'a:80:80',
-    ':80',
-    '[::1',
-    '[:1]',
-    '::1',
-    '[::1]x',
-    '1.2.3.400',
-    '*',
-    '"a"',
-    'a;b',
-    '\\a',
-    'a%2fb',
-    '-',
-    '.',
-    'a..b',
-    '1.2.3',
-    '0x7f.1',
-    'a%',
-    '[fe80::1%eth0]',
-    '[v1.a]',
-    'a:-1',
-    'a:+80',
-    'b\u00fccher.example',
     'x'.repeat(254),
+    ...(
+      'a@b user:pass@b a,b a/b a?b a#b http://a a:b a:70000 a:80:80 :80 [::1 [:1] ::1 [::1]x 1.2.3.400 ' +
+      '* "a" a;b \\a a%2fb - . a..b 1.2.3 0x7f.1 a% [fe80::1%eth0] [v1.a] a:-1 a:+80 b\u00fccher.example'
+    ).split(' '),
   ];
   for (const host of refused) {
     test(`${JSON.stringify(host)} is refused`, async () => {
@@ -166,21 +138,10 @@ suite('the Host header', { timeout: 600_000 }, () => {
     });
   }
 
-  const taken = [
-    'a',
-    'A.Example',
-    'dl.example.',
-    'dl.example:8080',
-    'a_container:8080',
-    '192.0.2.1:80',
-    '[::1]',
-    '[2001:db8::1]:8443',
-    'xn--bcher-kva.example',
-    '1password',
-    'a:',
-    'a:0',
-    '[::ffff:192.0.2.1]:80',
-  ];
+  const taken = (
+    'a A.Example dl.example. dl.example:8080 a_container:8080 192.0.2.1:80 [::1] [2001:db8::1]:8443 ' +
+    'xn--bcher-kva.example 1password a: a:0 [::ffff:192.0.2.1]:80'
+  ).split(' ');
   for (const host of taken) {
     test(`${JSON.stringify(host)} is accepted`, async () => {
       await using server = await sharedServer();
