@@ -33,7 +33,7 @@ interface OpenOptions {
 }
 
 suite('registries by way of their mirrors', {
-  skip: skipUnless('docker-registry', 'openssl'),
+  skip: skipUnless('docker-registry'),
   timeout: 90_000,
 }, () => {
   let stack: AsyncDisposableStack;

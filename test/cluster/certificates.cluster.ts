@@ -64,7 +64,7 @@ function told(replicas: readonly DockerProxy[], line: string): number {
 }
 
 suite('the certificate of three replicas', {
-  skip: skipUnless('pebble', 'openssl', 'redis-server'),
+  skip: skipUnless('pebble', 'redis-server'),
   timeout: 400_000,
 }, () => {
   test('is ordered by one replica and served by all, also by a later one; any replica answers the challenge', async () => {

@@ -110,7 +110,7 @@ suite('the certificate of several processes', { skip: skipUnless('openssl'), tim
 });
 
 suite('the certificate of several processes, from an authority', {
-  skip: skipUnless('pebble', 'openssl'),
+  skip: skipUnless('pebble'),
   timeout: 200_000,
 }, () => {
   test('is ordered by one worker and served by all, and all report its status', async () => {

@@ -9,7 +9,6 @@ import { redisAddressOf, redisKeyOf } from '../../src/config/redis-secrets.ts';
 import { redisUrl } from '../../src/config/redis-url.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { makeCertificates } from '../support/certificates.ts';
-import { skipUnless } from '../support/packages.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const NOWHERE = { environment: {}, home: '/nowhere', isRoot: false };
@@ -177,9 +176,7 @@ suite('settings beside the URL of a Redis', () => {
     );
   });
 
-  test('certificates for TLS are read from files, and unusable ones are refused at start', {
-    skip: skipUnless('openssl'),
-  }, async () => {
+  test('certificates for TLS are read from files, and unusable ones are refused at start', async () => {
     await using folder = await temporaryFolder();
     const { client, server } = await makeCertificates(folder.path);
     const path = (name: string) => join(client, name);

@@ -149,7 +149,7 @@ async function startScene(options: Partial<PebbleOptions> = {}) {
 }
 
 suite('the challenges of an ACME authority', {
-  skip: skipUnless('pebble', 'openssl'),
+  skip: skipUnless('pebble'),
   concurrency: 3,
   timeout: 600_000,
 }, () => {

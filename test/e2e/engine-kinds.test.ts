@@ -28,9 +28,7 @@ suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', '
   });
   after(() => registry[Symbol.asyncDispose]());
 
-  test('dockerd over TCP and TLS, with a certificate of its client', {
-    skip: skipUnless('openssl'),
-  }, async () => {
+  test('dockerd over TCP and TLS, with a certificate of its client', async () => {
     await using folder = await temporaryFolder();
     const { server, client } = await makeCertificates(folder.path);
     const address = `tcp://127.0.0.1:${await reservePort()}`;
@@ -85,9 +83,7 @@ suite('every kind of engine', { skip: skipUnless('docker-registry', 'dockerd', '
     );
   });
 
-  test('dockerd over TCP and TLS, killed while it pulls, returns with other certificates', {
-    skip: skipUnless('openssl'),
-  }, async () => {
+  test('dockerd over TCP and TLS, killed while it pulls, returns with other certificates', async () => {
     await using folder = await temporaryFolder();
     await using line = await startFaultProxy(registry.url);
     const { server, client } = await makeCertificates(folder.path);

@@ -202,7 +202,7 @@ suite('a Redis that replicas share', {
   });
 });
 
-suite('a Redis that speaks TLS', { skip: skipUnless('redis-server', 'openssl'), timeout: 600_000 }, () => {
+suite('a Redis that speaks TLS', { skip: skipUnless('redis-server'), timeout: 600_000 }, () => {
   test('is reached with a private authority and a client certificate, alone, by Sentinels, and as a Cluster', async () => {
     await using folder = await temporaryFolder();
     const certificates = await makeCertificates(folder.path);

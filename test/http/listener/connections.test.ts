@@ -8,7 +8,6 @@ import { suite, type TestContext, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { parseAddressRange } from '../../../src/util/ip-address.ts';
 import { makeCertificates } from '../../support/certificates.ts';
-import { skipUnless } from '../../support/packages.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 import { waitFor } from '../../support/wait-for.ts';
 import {
@@ -145,7 +144,7 @@ suite('a client that reads slowly', { timeout: GUARD_MS }, () => {
     assert.match((await server.logged(/^\[/)).msg, /^\[LEFT\] busybox/);
   });
 
-  test('is disconnected over TLS, too', { skip: skipUnless('openssl') }, async (context) => {
+  test('is disconnected over TLS, too', async (context) => {
     await using folder = await temporaryFolder();
     const { server: made } = await makeCertificates(folder.path);
     const tls = { cert: await readFile(join(made, 'cert.pem')), key: await readFile(join(made, 'key.pem')) };
