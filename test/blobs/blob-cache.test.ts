@@ -37,6 +37,7 @@ import {
   REGISTRY,
   type SampleBlob,
   type SampleCache,
+  type SampleCacheOptions,
   sampleBlob,
   sampleCache,
   slowDisk,
@@ -54,6 +55,13 @@ async function download(
   signal: AbortSignal = always,
 ): Promise<Buffer> {
   return buffer(await reader.read(blob.descriptor, range, signal));
+}
+
+/** A cache before a source of blobs in memory. */
+async function cachedSource(blobs: readonly SampleBlob[] = [sample], options?: SampleCacheOptions) {
+  const setup = await sampleCache(options);
+  const source = memorySource(...blobs);
+  return { ...setup, source, reader: setup.cache.before(source, REGISTRY) };
 }
 
 /** A reader that is about to reach a blob. */
@@ -106,9 +114,8 @@ suite('a blob through the cache', () => {
   for (const size of [0, 1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 128 * KIB, 3_000_001]) {
     test(`with ${size} bytes is fetched once and then read from the disk`, async () => {
       const blob = sampleBlob(size, `size ${size}`);
-      const source = memorySource(blob);
-      await using setup = await sampleCache();
-      const reader = setup.cache.before(source, REGISTRY);
+      await using setup = await cachedSource([blob]);
+      const { source, reader } = setup;
       for (let round = 0; round < 3; round++) assert.deepEqual(await download(reader, blob), blob.bytes);
       await isKept(setup, blob);
       assert.deepEqual(await download(reader, blob), blob.bytes);
@@ -131,9 +138,8 @@ suite('a blob through the cache', () => {
   });
 
   test('gives any range from the disk', async () => {
-    const source = memorySource(sample);
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
     await download(reader);
     await isKept(setup);
     for (const [start, end] of [
@@ -149,9 +155,8 @@ suite('a blob through the cache', () => {
   });
 
   test('a range that begins inside a blob that is not there goes straight upstream', async () => {
-    const source = memorySource(sample);
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
     const range = { start: 500_000, end: 600_000 };
     assert.deepEqual(await download(reader, sample, range), bytes.subarray(500_000, 600_000));
     assert.deepEqual(
@@ -162,9 +167,8 @@ suite('a blob through the cache', () => {
   });
 
   test('a range from the first byte on is enough for the cache to be filled', async () => {
-    const source = memorySource(sample);
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
     const range = { start: 0, end: bytes.length - 100_000 };
     assert.deepEqual(await download(reader, sample, range), bytes.subarray(0, range.end));
     await isKept(setup);
@@ -174,11 +178,9 @@ suite('a blob through the cache', () => {
 
   test('eight ranges of a blob at once wait for the running fetch', async (t) => {
     const joins = t.mock.method(BlobFetch.prototype, 'join').mock;
-    const gate = Promise.withResolvers<void>();
-    const source = memorySource(sample);
-    source.behave(() => ({ hold: { at: 128 * KIB, until: gate.promise } }));
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
+    const release = source.holdAt(128 * KIB);
     const eighth = bytes.length / 8;
     const starts = Array.from({ length: 8 }, (_, at) => at * eighth);
     const ranges = starts.map((start) => ({ start, end: start + eighth }));
@@ -186,7 +188,7 @@ suite('a blob through the cache', () => {
     await isWritten(setup, 128 * KIB);
     const rest = ranges.slice(1).map((range) => download(reader, sample, range));
     await waitFor(() => joins.callCount() === 8);
-    gate.resolve();
+    release();
     assert.deepEqual(Buffer.concat(await Promise.all([first, ...rest])), bytes);
     assert.equal(source.reads.length, 1);
     await isKept(setup);
@@ -196,12 +198,11 @@ suite('a blob through the cache', () => {
   test('a range comes from upstream if the running fetch is too far behind, or too slow', async () => {
     for (const options of [{ readAhead: MIB }, { rangePatience: 1 }]) {
       const gate = Promise.withResolvers<void>();
-      const source = memorySource(sample);
+      await using setup = await cachedSource([sample], options);
+      const { source, reader } = setup;
       source.behave((read) =>
         read.range.start === 0 ? { hold: { at: 128 * KIB, until: gate.promise } } : undefined,
       );
-      await using setup = await sampleCache(options);
-      const reader = setup.cache.before(source, REGISTRY);
       const whole = download(reader);
       await isWritten(setup, 128 * KIB);
       const range = { start: 1.5 * MIB, end: bytes.length };
@@ -216,27 +217,24 @@ suite('a blob through the cache', () => {
   });
 
   test('a range that a fetch under way has reached joins it', async () => {
-    const gate = Promise.withResolvers<void>();
-    const source = memorySource(sample);
-    source.behave(() => ({ hold: { at: MIB, until: gate.promise } }));
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
+    const release = source.holdAt(MIB);
     const whole = download(reader);
     await waitFor(() => source.reads[0]?.given === MIB);
     const start = 300_000;
     await waitFor(async () => (await setup.files()).length === 1);
     const joined = await reader.read(descriptor, { start, end: bytes.length }, always);
     const rest = buffer(joined);
-    gate.resolve();
+    release();
     assert.deepEqual(await rest, bytes.subarray(start));
     assert.deepEqual(await whole, bytes);
     await leavesNothingOpen(setup);
   });
 
   test('is fetched once by however many ask for it at once', async () => {
-    const source = memorySource(sample);
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
     const all = await Promise.all(Array.from({ length: 50 }, () => download(reader)));
     for (const one of all) assert.ok(one.equals(bytes));
     assert.equal(source.reads.length, 1);
@@ -246,23 +244,21 @@ suite('a blob through the cache', () => {
   test('is fetched once by two caches of one folder, as two processes have it', async () => {
     await using folder = await temporaryFolder();
     const source = memorySource(sample);
-    const gate = Promise.withResolvers<void>();
-    source.behave(() => ({ hold: { at: MIB, until: gate.promise } }));
+    const release = source.holdAt(MIB);
     await using one = await sampleCache({ folder: folder.path });
     await using other = await sampleCache({ folder: folder.path });
     const readers = [one, other].map(({ cache }) => cache.before(source, REGISTRY));
     const all = readers.flatMap((reader) => Array.from({ length: 5 }, () => download(reader)));
     await waitFor(() => source.reads[0]?.given === MIB);
-    gate.resolve();
+    release();
     for (const content of await Promise.all(all)) assert.ok(content.equals(bytes));
     assert.equal(source.reads.length, 1);
     await leavesNothingOpen(one);
   });
 
   test('a reader that stops reading holds up neither the fetch nor the others', async () => {
-    const source = memorySource(sample);
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
     const slow = await reader.read(descriptor, undefined, always);
     await readSome(slow, 1);
     assert.deepEqual(await download(reader), bytes);
@@ -306,12 +302,11 @@ suite('two processes with one folder', () => {
     await using one = await sampleCache({ folder: folder.path });
     await using other = await sampleCache({ folder: folder.path });
     const source = memorySource(sample);
-    const gate = Promise.withResolvers<void>();
-    source.behave(() => ({ hold: { at: MIB, until: gate.promise } }));
+    const release = source.holdAt(MIB);
     const disk = await slowDisk(t, folder.path);
     const both = [one, other].map(({ cache }) => download(cache.before(source, REGISTRY)));
     await waitFor(() => source.reads[0]?.given === MIB);
-    gate.resolve();
+    release();
     for (const content of await Promise.all(both)) assert.ok(content.equals(bytes));
     assert.ok(!(await one.files()).includes(blobFile(descriptor.digest)), 'it is not on the disk yet');
     // A further reader neither waits nor sends a request to the registry.
@@ -325,7 +320,8 @@ suite('two processes with one folder', () => {
 
 suite('failures upstream', () => {
   test('the last bytes stay back until all are verified, and a wrong blob gets no name', async () => {
-    const source = memorySource(sample);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
     // The source of the rest of a blob cannot verify the whole, so the cache must.
     const written = Promise.withResolvers<void>();
     source.behave((read) =>
@@ -333,8 +329,6 @@ suite('failures upstream', () => {
         ? { hold: { at: MIB, until: written.promise }, fail: { at: MIB, error: gone() } }
         : { flip: 1_500_000 },
     );
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
     const failed = assert.rejects(download(reader), { code: 'registry-failed' });
     await isWritten(setup, MIB);
     written.resolve();
@@ -356,12 +350,11 @@ suite('failures upstream', () => {
   });
 
   test('bytes before a failure stay, and a Range request continues after them', async () => {
-    const source = memorySource(sample);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
     const written = Promise.withResolvers<void>();
     const hold = { at: MIB, until: written.promise };
     source.behave(() => ({ hold, fail: { at: MIB, error: gone() } }));
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
     const failed = assert.rejects(download(reader), { code: 'registry-failed' });
     await isWritten(setup, MIB);
     written.resolve();
@@ -375,9 +368,8 @@ suite('failures upstream', () => {
   });
 
   test('a failure reaches all readers, and the next request starts again', async () => {
-    const source = memorySource();
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource([]);
+    const { reader } = setup;
     for (let round = 0; round < 3; round++) {
       const all = await Promise.allSettled([1, 2, 3].map(() => download(reader)));
       for (const one of all) {
@@ -389,15 +381,14 @@ suite('failures upstream', () => {
   });
 
   test('an outage reaches all readers after the attempts of one', async () => {
-    const source = memorySource(sample);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
     source.behave(() => ({
       fail: {
         at: 0,
         error: new ServiceError('registry-failed', detail('registry-failed', { host: 'a.io' })),
       },
     }));
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
     const all = await Promise.allSettled(Array.from({ length: 50 }, () => download(reader)));
     for (const one of all) assert.equal(one.status === 'rejected' && one.reason.code, 'registry-failed');
     assert.equal(source.reads.length, 1);
@@ -427,13 +418,12 @@ suite('failures upstream', () => {
   });
 
   test('a descriptor that lies about the size does not spoil the blob for others', async () => {
-    const source = memorySource(sample);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
     const gate = Promise.withResolvers<void>();
     source.behave(({ range }) =>
       range.end === bytes.length ? undefined : { hold: { at: 0, until: gate.promise } },
     );
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
     const lie = { ...descriptor, size: MIB };
     const lied = reader
       .read(lie, undefined, always)
@@ -482,7 +472,7 @@ suite('a blob that a stranger sends', () => {
   ] as const) {
     test(`and never whole is not what others wait for: ${title}`, async () => {
       const source = memorySource(sample);
-      source.behave(() => ({ hold: { at: MIB, until: new Promise(() => {}) } }));
+      source.holdAt(MIB);
       await using setup = await sampleCache();
       const slow = await setup.cache.before(source, supplier).read(what, undefined, always);
       await readSome(slow, 1);
@@ -504,9 +494,8 @@ suite('a blob that a stranger sends', () => {
   }
 
   test('is fetched once for all images that name the same place', async () => {
-    const source = memorySource(sample);
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
     await Promise.all(
       [1, 2, 3].map(async () => buffer(await reader.read(foreign('vendor'), undefined, always))),
     );
@@ -516,12 +505,11 @@ suite('a blob that a stranger sends', () => {
 
 suite('readers that leave', () => {
   test('the fetch ends when the last has gone, and the next goes on by Range', async () => {
-    const source = memorySource(sample);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
     source.behave(({ range }) =>
       range.start === 0 ? { hold: { at: MIB, until: new Promise(() => {}) } } : undefined,
     );
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
     const [one, other] = await Promise.all([1, 2].map(() => reader.read(descriptor, undefined, always)));
     await Promise.all([one, other].map((stream) => stream && readSome(stream, 500_000)));
     await isWritten(setup, MIB);
@@ -542,17 +530,15 @@ suite('readers that leave', () => {
   });
 
   test('the fetch goes on when most is there', async () => {
-    const source = memorySource(sample);
-    const gate = Promise.withResolvers<void>();
-    source.behave(() => ({ hold: { at: 1_800_000, until: gate.promise } }));
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
+    const release = source.holdAt(1_800_000);
     const stream = await reader.read(descriptor, undefined, always);
     await readSome(stream, 1_700_000);
     stream.destroy();
     await turn();
     assert.equal(source.reads[0]?.state, 'open');
-    gate.resolve();
+    release();
     await isKept(setup);
     await leavesNothingOpen(setup);
   });
@@ -571,10 +557,9 @@ suite('readers that leave', () => {
 
   test('one that leaves while its fetch begins ends it', async () => {
     const blobs = Array.from({ length: 20 }, (_, at) => sampleBlob(256 * KIB, `leaving ${at}`));
-    const source = memorySource(...blobs);
-    source.behave(() => ({ hold: { at: 0, until: new Promise(() => {}) } }));
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource([...blobs]);
+    const { source, reader } = setup;
+    source.holdAt(0);
     for (const [at, blob] of blobs.entries()) {
       const leaving = new AbortController();
       reader.read(blob.descriptor, undefined, leaving.signal).then(
@@ -590,9 +575,8 @@ suite('readers that leave', () => {
 
   test('come and go as they like: the next ones get the right bytes', async () => {
     const blob = sampleBlob(5 * MIB, 'come and go');
-    const source = memorySource(blob);
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource([blob]);
+    const { reader } = setup;
     for (let round = 0; round < 40; round++) {
       const leaving = await reader.read(blob.descriptor, undefined, always);
       await readSome(leaving, ((round * 37) % 64) * 50 * KIB + 1);
@@ -621,10 +605,9 @@ suite('files of an earlier process', () => {
 
   for (const length of [0, 1, 64 * KIB, MIB, bytes.length - 1, bytes.length]) {
     test(`${length} bytes of a blob are hashed again, and the rest is fetched`, async () => {
-      const source = memorySource(sample);
-      await using setup = await sampleCache();
+      await using setup = await cachedSource();
+      const { source, reader } = setup;
       await leave(setup, bytes.subarray(0, length));
-      const reader = setup.cache.before(source, REGISTRY);
       assert.deepEqual(await download(reader), bytes);
       const fetched = source.reads.reduce((sum, { range }) => sum + range.end - range.start, 0);
       assert.equal(fetched, bytes.length - length);
@@ -634,10 +617,9 @@ suite('files of an earlier process', () => {
   }
 
   test('a range that begins in it has the rest fetched, for everyone, and one that begins behind it has not', async () => {
-    const source = memorySource(sample);
-    await using setup = await sampleCache();
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
     await leave(setup, bytes.subarray(0, MIB));
-    const reader = setup.cache.before(source, REGISTRY);
     const ranges = [MIB + 1, MIB].map((start) => ({ start, end: bytes.length }));
     for (const range of ranges) {
       assert.deepEqual(await download(reader, sample, range), bytes.subarray(range.start));
@@ -656,10 +638,9 @@ suite('files of an earlier process', () => {
     ['a whole blob with one wrong bit', withWrongBit()],
   ] as const) {
     test(`${what} never get the name of the blob, and the next download is right`, async () => {
-      const source = memorySource(sample);
-      await using setup = await sampleCache();
+      await using setup = await cachedSource();
+      const { reader } = setup;
       await leave(setup, content);
-      const reader = setup.cache.before(source, REGISTRY);
       await assert.rejects(download(reader), { code: 'content-mismatch' });
       assert.deepEqual(await setup.files(), []);
       assert.deepEqual(await download(reader), bytes);
@@ -677,9 +658,8 @@ suite('files of an earlier process', () => {
   });
 
   test('a blob that was verified and sealed, and not yet renamed, is not fetched again', async () => {
-    const source = memorySource(sample);
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
     await download(reader);
     await isKept(setup);
     await rename(
@@ -750,9 +730,8 @@ suite('a blob that was changed on the disk', () => {
     ['removed', (path: string) => rm(path)],
   ] as const) {
     test(`is fetched again: ${what}`, async () => {
-      const source = memorySource(sample);
-      await using setup = await sampleCache();
-      const reader = setup.cache.before(source, REGISTRY);
+      await using setup = await cachedSource();
+      const { source, reader } = setup;
       await download(reader);
       await isKept(setup);
       await change(join(setup.folder, blobFile(descriptor.digest)));
@@ -779,9 +758,8 @@ suite('a blob that was changed on the disk', () => {
 
 suite('fetching ahead', () => {
   test('starts a blob without readers, for a later reader', async () => {
-    const source = memorySource(sample);
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
     reader.prefetch?.(descriptor, near, always);
     await isKept(setup);
     assert.deepEqual(await download(reader), bytes);
@@ -789,10 +767,9 @@ suite('fetching ahead', () => {
   });
 
   test('ends with the download that wanted it', async () => {
-    const source = memorySource(sample);
-    source.behave(() => ({ hold: { at: MIB, until: new Promise(() => {}) } }));
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource();
+    const { source, reader } = setup;
+    source.holdAt(MIB);
     const leaving = new AbortController();
     reader.prefetch?.(descriptor, near, leaving.signal);
     await waitFor(() => source.reads[0]?.given === MIB);
@@ -803,9 +780,8 @@ suite('fetching ahead', () => {
 
   test('keeps no stored or received file open', async () => {
     const there = sampleBlob(64 * KIB, 'there');
-    const source = memorySource(there, sample);
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource([there, sample]);
+    const { source, reader } = setup;
     await download(reader, there);
     await isKept(setup, there);
     await leavesNothingOpen(setup);
@@ -831,29 +807,26 @@ suite('fetching ahead', () => {
   const many = Array.from({ length: 20 }, (_, at) => sampleBlob(64 * KIB, `ahead ${at}`));
 
   test('is bounded for each registry', async () => {
-    const source = memorySource(...many);
-    const gate = Promise.withResolvers<void>();
-    source.behave(() => ({ hold: { at: 0, until: gate.promise } }));
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource([...many]);
+    const { source, reader } = setup;
+    const release = source.holdAt(0);
     for (const blob of many) reader.prefetch?.(blob.descriptor, near, always);
     const elsewhere = setup.cache.before(source, 'other.example');
     elsewhere.prefetch?.(many[19]?.descriptor ?? descriptor, near, always);
     await waitFor(() => source.reads.length === 9);
-    gate.resolve();
+    release();
     await waitFor(async () => (await setup.files()).filter((file) => file.startsWith('blobs')).length === 9);
     assert.equal(source.reads.length, 9);
   });
 
   test('stays bounded after blobs that found no room', async () => {
-    const source = memorySource(...many, sample);
+    await using setup = await cachedSource([...many, sample], { limit: sample.bytes.length - 1 });
+    const { source, reader } = setup;
     const gate = Promise.withResolvers<void>();
     source.behave(({ digest }) =>
       digest === descriptor.digest ? undefined : { hold: { at: 0, until: gate.promise } },
     );
     // Twenty of the small files fit into the limit, but the sample does not.
-    await using setup = await sampleCache({ limit: sample.bytes.length - 1 });
-    const reader = setup.cache.before(source, REGISTRY);
     for (const blob of many.slice(0, 5)) reader.prefetch?.(blob.descriptor, near, always);
     await waitFor(() => source.reads.length === 5);
     for (let round = 0; round < 3; round++) assert.deepEqual(await download(reader), bytes);
@@ -871,9 +844,8 @@ suite('fetching ahead', () => {
 
 suite('a cache that cannot keep a blob', () => {
   test('lets it pass through where it is larger than the cache, and says so', async () => {
-    const source = memorySource(sample);
-    await using setup = await sampleCache({ limit: MIB });
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource([sample], { limit: MIB });
+    const { reader } = setup;
     assert.deepEqual(await download(reader), bytes);
     assert.deepEqual(await setup.files(), []);
     assert.deepEqual(
@@ -884,9 +856,8 @@ suite('a cache that cannot keep a blob', () => {
   });
 
   test('lets it pass through where the folder has gone meanwhile', async () => {
-    const source = memorySource(sample);
-    await using setup = await sampleCache();
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource();
+    const { reader } = setup;
     await rm(setup.folder, { recursive: true });
     assert.deepEqual(await download(reader), bytes);
     assert.ok(setup.uncached.length > 0);
@@ -894,13 +865,12 @@ suite('a cache that cannot keep a blob', () => {
 
   test('gives all that is being read where the folder goes meanwhile', async () => {
     const source = memorySource(sample);
-    const gate = Promise.withResolvers<void>();
-    source.behave(() => ({ hold: { at: MIB, until: gate.promise } }));
+    const release = source.holdAt(MIB);
     await using setup = await sampleCache();
     const whole = download(setup.cache.before(source, REGISTRY));
     await waitFor(() => source.reads[0]?.given === MIB);
     await rm(setup.folder, { recursive: true });
-    gate.resolve();
+    release();
     assert.deepEqual(await whole, bytes);
   });
 
@@ -974,10 +944,9 @@ suite('eviction', () => {
   test('never removes one that is read in another process, however slowly', async (t) => {
     t.mock.timers.enable({ apis: ['setInterval'] });
     await using folder = await temporaryFolder();
-    await using setup = await sampleCache({ limit, folder: folder.path });
+    await using setup = await cachedSource([a, b, c], { limit, folder: folder.path });
+    const { source, reader } = setup;
     await using other = await sampleCache({ limit, folder: folder.path });
-    const source = memorySource(a, b, c);
-    const reader = setup.cache.before(source, REGISTRY);
     for (const blob of [a, b]) await keep(setup, reader, blob);
     const hit = await other.cache.before(source, REGISTRY).read(a.descriptor, undefined, always);
     await readSome(hit, 1);
@@ -1001,9 +970,8 @@ suite('eviction', () => {
   });
 
   test('a blob that finds no room passes through and is kept the next time, when there is some', async () => {
-    await using setup = await sampleCache({ limit });
-    const source = memorySource(a, b, c);
-    const reader = setup.cache.before(source, REGISTRY);
+    await using setup = await cachedSource([a, b, c], { limit });
+    const { reader } = setup;
     for (const blob of [a, b]) await keep(setup, reader, blob);
     assert.ok((await download(reader, c)).equals(c.bytes));
     assert.equal(await has(setup, c), false);

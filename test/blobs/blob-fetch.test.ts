@@ -68,14 +68,13 @@ async function begin(
 
 suite('one fetch of one blob', () => {
   test('gives away all but the last 64 KiB before the whole is verified', async () => {
-    const gate = Promise.withResolvers<void>();
     const source = memorySource(sample);
-    source.behave(() => ({ hold: { at: 1_990_000, until: gate.promise } }));
+    const release = source.holdAt(1_990_000);
     await using setup = await begin(source);
     const leave = await setup.fetch.join(atStart(), always);
     await waitFor(() => setup.fetch.content.received === 1_990_000);
     assert.equal(setup.fetch.content.available, 2_000_000 - 64 * 1024);
-    gate.resolve();
+    release();
     await waitFor(() => setup.ends.length === 1);
     assert.equal(setup.fetch.content.available, 2_000_000);
     assert.deepEqual(setup.ends, [undefined]);
@@ -85,7 +84,7 @@ suite('one fetch of one blob', () => {
 
   test('ends once, at once, when its last reader leaves', async () => {
     const source = memorySource(sample);
-    source.behave(() => ({ hold: { at: 500_000, until: new Promise(() => {}) } }));
+    source.holdAt(500_000);
     await using setup = await begin(source);
     const [one, other] = await Promise.all([
       setup.fetch.join(atStart(), always),
@@ -103,7 +102,7 @@ suite('one fetch of one blob', () => {
 
   test('continues without readers when it is mostly done, but not forever', async (t) => {
     const source = memorySource(sample);
-    source.behave(() => ({ hold: { at: 1_900_000, until: new Promise(() => {}) } }));
+    source.holdAt(1_900_000);
     await using setup = await begin(source);
     const one = await setup.fetch.join(atStart(), always);
     await waitFor(() => setup.fetch.content.received === 1_900_000);
@@ -144,9 +143,8 @@ suite('one fetch of one blob', () => {
 
 suite('the recent bytes of a fetch', () => {
   test('stay in memory for a reader that keeps up, until the fetch ends', async () => {
-    const gate = Promise.withResolvers<void>();
     const source = memorySource(sample);
-    source.behave(() => ({ hold: { at: 500_000, until: gate.promise } }));
+    const release = source.holdAt(500_000);
     await using setup = await begin(source);
     await setup.join(atStart());
     const { content } = setup.fetch;
@@ -161,24 +159,23 @@ suite('the recent bytes of a fetch', () => {
     }
     assert.deepEqual(Buffer.concat(read), sample.bytes.subarray(0, 500_000));
     assert.equal(setup.recentBudget.held, 500_000);
-    gate.resolve();
+    release();
     await waitFor(() => setup.ends.length === 1);
     assert.equal(setup.recentBudget.held, 0);
     assert.equal(content.lend(0), undefined);
   });
 
   test('are not kept for readers that are far ahead or far behind', async () => {
-    const gate = Promise.withResolvers<void>();
     const large = sampleBlob(6 * 2 ** 20, 'recent');
     const source = memorySource(large);
-    source.behave(() => ({ hold: { at: 4 * 2 ** 20, until: gate.promise } }));
+    const release = source.holdAt(4 * 2 ** 20);
     await using setup = await begin(source, boundless, 2 ** 28, large);
     await setup.join({ position: 0 });
     await setup.join({ position: Number.POSITIVE_INFINITY });
     await waitFor(() => setup.fetch.content.received === 4 * 2 ** 20);
     // Bytes count as received before they are written, and are kept until then.
     await waitFor(() => setup.recentBudget.held === 0);
-    gate.resolve();
+    release();
     await waitFor(() => setup.ends.length === 1);
   });
 });
@@ -200,15 +197,14 @@ suite('the room of a fetch', () => {
   };
 
   test('is made as the bytes come', async () => {
-    const gate = Promise.withResolvers<void>();
     const source = memorySource(large);
-    source.behave(() => ({ hold: { at: FIRST / 4, until: gate.promise } }));
+    const release = source.holdAt(FIRST / 4);
     const { room, reserved } = countingRoom(true);
     await using setup = await begin(source, room, 2 ** 28, large);
     await setup.join(atStart());
     await waitFor(() => setup.fetch.content.received === FIRST / 4);
     assert.deepEqual(reserved, [FIRST]);
-    gate.resolve();
+    release();
     await waitFor(() => setup.ends.length === 1);
     assert.deepEqual(setup.ends, [undefined]);
     assert.deepEqual(reserved, [FIRST, 1024 * 1024]);

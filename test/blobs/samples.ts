@@ -49,6 +49,8 @@ export interface MemorySource extends BlobReader {
   readonly reads: SourceRead[];
   /** Sets the behavior of all further reads. */
   behave(decide: ((read: SourceRead) => Behaviour | undefined) | undefined): void;
+  /** Holds all further reads at an offset, until the returned function is called. */
+  holdAt(at: number): () => void;
 }
 
 const CHUNK = 64 * 1024;
@@ -62,6 +64,11 @@ export function memorySource(...blobs: readonly SampleBlob[]): MemorySource {
     reads,
     behave: (next) => {
       decide = next;
+    },
+    holdAt: (at) => {
+      const gate = Promise.withResolvers<void>();
+      decide = () => ({ hold: { at, until: gate.promise } });
+      return gate.resolve;
     },
     async read(blob, range = { start: 0, end: blob.size }, signal) {
       const read: SourceRead = { digest: blob.digest, range, given: 0, state: 'open' };
@@ -131,16 +138,16 @@ export interface SampleCache extends AsyncDisposable {
   locks(): Promise<string[]>;
 }
 
+export interface SampleCacheOptions {
+  limit?: number;
+  folder?: string;
+  readAhead?: number;
+  rangePatience?: number;
+  caches?: MemoryCaches;
+}
+
 /** A cache in a folder of its own, or in one that is given and stays. */
-export async function sampleCache(
-  options: {
-    limit?: number;
-    folder?: string;
-    readAhead?: number;
-    rangePatience?: number;
-    caches?: MemoryCaches;
-  } = {},
-): Promise<SampleCache> {
+export async function sampleCache(options: SampleCacheOptions = {}): Promise<SampleCache> {
   const { limit = 2 ** 30, readAhead = 2 ** 28, rangePatience, caches } = options;
   const own: TemporaryFolder | undefined = options.folder === undefined ? await temporaryFolder() : undefined;
   const folder = options.folder ?? join(own?.path ?? '', 'cache');

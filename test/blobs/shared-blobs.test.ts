@@ -113,7 +113,7 @@ suite('blobs without a disk cache', () => {
 
   test('a fetch ends with its last reader, and another reader starts a new one', async () => {
     const { source, reader, held } = setUp();
-    source.behave(() => ({ hold: { at: 1_000_000, until: new Promise(() => {}) } }));
+    source.holdAt(1_000_000);
     const streams = [
       await reader.read(sample.descriptor, undefined, always),
       await reader.read(sample.descriptor, undefined, always),

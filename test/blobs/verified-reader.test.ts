@@ -57,9 +57,8 @@ suite('parts of a blob that has to be verified', () => {
   });
 
   test('are not given away by the cache before the whole is there', async () => {
-    const gate = Promise.withResolvers<void>();
     const source = memorySource(sample);
-    source.behave(() => ({ hold: { at: 2 * MIB - 64 * 1024, until: gate.promise } }));
+    const release = source.holdAt(2 * MIB - 64 * 1024);
     await using setup = await sampleCache();
     const reader = verifiedReader(setup.cache.before(source, REGISTRY));
     let isFirstHere = false;
@@ -67,7 +66,7 @@ suite('parts of a blob that has to be verified', () => {
     const part = buffer(stream.on('data', () => (isFirstHere = true)));
     await waitFor(() => source.reads[0]?.given === 2 * MIB - 64 * 1024, { what: 'most of it to be here' });
     assert.equal(isFirstHere, false);
-    gate.resolve();
+    release();
     assert.ok((await part).equals(bytes.subarray(0, MIB)));
   });
 
@@ -106,7 +105,7 @@ suite('parts of a blob that has to be verified', () => {
 
   test('end all work behind them with whoever leaves', async () => {
     const source = memorySource(sample);
-    source.behave(() => ({ hold: { at: MIB, until: new Promise(() => {}) } }));
+    source.holdAt(MIB);
     await using setup = await sampleCache();
     for (const reader of [setup.cache.before(source, REGISTRY), source]) {
       const leaving = new AbortController();
@@ -124,15 +123,14 @@ suite('parts of a blob that has to be verified', () => {
   });
 
   test('leave whole blobs as they are', async () => {
-    const gate = Promise.withResolvers<void>();
     const source = memorySource(sample);
-    source.behave(() => ({ hold: { at: MIB, until: gate.promise } }));
+    const release = source.holdAt(MIB);
     await using setup = await sampleCache();
     const stream = await verifiedReader(setup.cache.before(source, REGISTRY)).read(descriptor, WHOLE, always);
     let seen = 0;
     const whole = buffer(stream.on('data', (chunk: Buffer) => (seen += chunk.length)));
     await waitFor(() => seen > 0, { what: 'the first bytes' });
-    gate.resolve();
+    release();
     assert.ok((await whole).equals(bytes));
   });
 });
