@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer, type ServerResponse } from 'node:http';
-import { connect, createServer, type Server } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { entryPoint, startDockerProxy } from './support/dockerproxy.ts';
 import { httpCall } from './support/http-request.ts';
+import { listen } from './support/listen.ts';
 import { skipUnless } from './support/packages.ts';
 import { type RunResult, run, runOrThrow, spawnUntil } from './support/process.ts';
 import { reservePort } from './support/reserve-port.ts';
@@ -32,18 +33,9 @@ async function dockerproxy(args: string[], variables: Record<string, string> = {
   return await run(process.execPath, [entryPoint, ...args], { env, cwd: home.path, timeout: 20_000 });
 }
 
-/** A server on a port of 127.0.0.1 that the kernel chose. */
-async function listening(server: Server) {
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const address = server.address();
-  assert.ok(address !== null && typeof address === 'object');
-  const close = () => new Promise<void>((done) => server.close(() => done()));
-  return { port: address.port, [Symbol.asyncDispose]: close };
-}
-
 /** A port that someone else listens on. */
 function takenPort() {
-  return listening(createServer());
+  return listen(createServer());
 }
 
 async function accepts(url: string): Promise<boolean> {
@@ -294,7 +286,7 @@ suite('the program', { timeout: 600_000 }, () => {
 
   test('a request under way on SIGTERM gets its answer, and the log says that it is waited for', async () => {
     const asked = Promise.withResolvers<ServerResponse>();
-    await using registry = await listening(createHttpServer((_request, response) => asked.resolve(response)));
+    await using registry = await listen(createHttpServer((_request, response) => asked.resolve(response)));
     const domain = `127.0.0.1:${registry.port}`;
     await using proxy = await startDockerProxy({ args: ['--insecure-registries', domain] });
     const answer = httpCall(`${proxy.url}/dl/${domain}/a.tar`);
@@ -367,7 +359,7 @@ suite('under systemd', { skip: skipUnless('systemd'), timeout: 600_000 }, () => 
   });
 
   test('programs that it starts hear nothing of it', async () => {
-    await using registry = await listening(
+    await using registry = await listen(
       createHttpServer((_request, response) => {
         response.writeHead(401, { 'www-authenticate': 'Basic realm="test"' }).end();
       }),

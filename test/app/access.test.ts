@@ -1,25 +1,18 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { createAccess } from '../../src/app/access.ts';
 import { loadConfig } from '../../src/config/loader.ts';
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { httpCall } from '../support/http-request.ts';
+import { listen } from '../support/listen.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 /** An empty registry: every allowed request results in a 404. */
-async function emptyRegistry() {
-  const server = createServer((_request, response) => response.writeHead(404).end());
-  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
-  return {
-    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-    [Symbol.asyncDispose]: () => new Promise<void>((closed) => server.close(() => closed())),
-  };
-}
+const emptyRegistry = () => listen(createServer((_request, response) => response.writeHead(404).end()));
 
 async function codeOf({ url }: DockerProxy, image: string): Promise<string> {
   const { body } = await httpCall(`${url}/dl?myimage=${image}`);

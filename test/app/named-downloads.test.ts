@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { suite, test } from 'node:test';
 import { createNamedDownloads } from '../../src/app/named-downloads.ts';
+import { listen } from '../support/listen.ts';
 
 const PRIVATE_CA = { acmeDirectory: 'https://127.0.0.1:14000/dir', acmeCaFile: undefined };
 const PUBLIC_CA = { ...PRIVATE_CA, acmeDirectory: 'https://ca.example/dir' };
@@ -16,13 +15,8 @@ async function startServer() {
     if (url === '/gone') response.writeHead(404);
     response.end('x'.repeat(100));
   });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const { port } = server.address() as AddressInfo;
-  return {
-    requests,
-    url: (path: string): string => `http://127.0.0.1:${port}${path}`,
-    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
-  };
+  const listening = await listen(server);
+  return { ...listening, requests, url: (path: string): string => `http://${listening.host}${path}` };
 }
 
 const { signal } = new AbortController();

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { get } from 'node:http';
-import { type AddressInfo, createServer, type Server } from 'node:net';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { type Attack, createAttacks } from '../../load/attacks.ts';
@@ -10,6 +9,7 @@ import { type ControlGroup, createControlGroup } from '../support/control-group.
 import { type DockerProxy, startDockerProxy } from '../support/dockerproxy.ts';
 import { startHostileRegistry } from '../support/hostile-registry.ts';
 import { httpCall } from '../support/http-request.ts';
+import { type Listening, listen } from '../support/listen.ts';
 import { runOrThrow, spawnUntil } from '../support/process.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -23,19 +23,18 @@ const PATIENCE_MS = 120_000;
 suite('a service in a control group', { timeout: 600_000 }, () => {
   let group: ControlGroup | undefined;
   let proxy: DockerProxy;
-  let silent: Server;
+  let silent: Listening;
 
   before(async () => {
     group = await createControlGroup(LIMIT);
-    silent = createServer(() => {});
-    await once(silent.listen(0, '127.0.0.1'), 'listening');
+    silent = await listen(createServer(() => {}));
     proxy = await startDockerProxy({
       via: group?.via ?? [],
-      env: { DOCKERPROXY_WORKERS: '2', DOCKERPROXY_INSECURE_REGISTRIES: hostOf(silent) },
+      env: { DOCKERPROXY_WORKERS: '2', DOCKERPROXY_INSECURE_REGISTRIES: silent.host },
     });
   });
   after(async () => {
-    silent.close();
+    await silent[Symbol.asyncDispose]();
     await proxy[Symbol.asyncDispose]();
     await group?.[Symbol.asyncDispose]();
   });
@@ -47,7 +46,7 @@ suite('a service in a control group', { timeout: 600_000 }, () => {
   /** Sends requests that keep each worker waiting. */
   const requestAll = (signal: AbortSignal): void => {
     for (let count = 0; count < 16; count++) {
-      const path = `/dl?myimage=${hostOf(silent)}/image:${count}`;
+      const path = `/dl?myimage=${silent.host}/image:${count}`;
       get(`${proxy.url}${path}`, { signal, agent: false }).on('error', () => {});
     }
   };
@@ -165,7 +164,3 @@ suite('memory in /metrics', { timeout: 600_000 }, () => {
     assert.ok((bytes.get('recent-bytes') ?? 0) + (bytes.get('file-buffers') ?? 0) > 0);
   });
 });
-
-function hostOf(server: Server): string {
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
-}

@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { type AddressInfo, connect } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
-import type { Duplex } from 'node:stream';
 import { suite, test } from 'node:test';
 import { createServer } from 'node:tls';
 import { makeCertificates } from '../support/certificates.ts';
@@ -12,6 +10,7 @@ import { startFakeEngine } from '../support/fake-engine.ts';
 import { startForwardProxy } from '../support/forward-proxy.ts';
 import { httpCall } from '../support/http-request.ts';
 import { image } from '../support/images.ts';
+import { listen } from '../support/listen.ts';
 import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
 import { startRedis } from '../support/redis.ts';
@@ -49,27 +48,17 @@ async function startTlsRelay(folder: string, target: string) {
   const url = URL.parse(target);
   const address = url === null ? { path: target } : { port: Number(url.port), host: '127.0.0.1' };
   const [cert, key] = await Promise.all(['cert.pem', 'key.pem'].map((name) => readFile(join(folder, name))));
-  const sockets = new Set<Duplex>();
   const server = createServer({ cert, key }, (client) => {
     const onward = connect(address);
     for (const [one, other] of [
       [client, onward],
       [onward, client],
     ] as const) {
-      sockets.add(one);
       one.once('error', () => other.destroy()).once('close', () => other.destroy());
     }
     client.pipe(onward).pipe(client);
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-    },
-  };
+  return listen(server);
 }
 
 async function statusOf({ url }: DockerProxy): Promise<number> {
@@ -77,7 +66,7 @@ async function statusOf({ url }: DockerProxy): Promise<number> {
 }
 
 suite('certificate authorities of the system', {
-  skip: skipUnless('docker-registry', 'openssl', 'namespaces'),
+  skip: skipUnless('docker-registry', 'namespaces'),
   timeout: 600_000,
 }, () => {
   test('are trusted from SSL_CERT_FILE and SSL_CERT_DIR, with one folder or several', async () => {

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import type { LookupAddress } from 'node:dns';
-import { once } from 'node:events';
 import { createServer, type RequestListener, type ServerResponse } from 'node:http';
-import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net';
+import { createServer as createTcpServer } from 'node:net';
 import type { Readable } from 'node:stream';
 import { suite, test } from 'node:test';
 import { drain, readBody } from '../../src/net/body.ts';
@@ -12,40 +11,13 @@ import { createHttpClient, type HttpClientOptions } from '../../src/net/http-cli
 import { upstreamError } from '../../src/net/upstream-error.ts';
 import { createLargeDocuments, type LargeDocuments } from '../../src/util/large-documents.ts';
 import { startDroppingListener } from '../support/dropping-listener.ts';
+import { type Listening, listen } from '../support/listen.ts';
 import { run } from '../support/process.ts';
 import { reservePort } from '../support/reserve-port.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const LOOPBACK: LookupAddress = { address: '127.0.0.1', family: 4 };
 const never = new AbortController().signal;
-
-interface Listening extends AsyncDisposable {
-  port: number;
-  /** The number of connections so far. */
-  readonly connections: number;
-}
-
-async function listen(server: Server, address = '127.0.0.1', port = 0): Promise<Listening> {
-  const sockets = new Set<{ destroy(): unknown }>();
-  let connections = 0;
-  server.on('connection', (socket) => {
-    connections += 1;
-    sockets.add(socket);
-  });
-  server.listen(port, address);
-  await once(server, 'listening');
-  return {
-    port: (server.address() as AddressInfo).port,
-    get connections() {
-      return connections;
-    },
-    [Symbol.asyncDispose]: async () => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, 'close');
-    },
-  };
-}
 
 const serve = (listener: RequestListener, ...where: [address?: string, port?: number]): Promise<Listening> =>
   listen(createServer(listener), ...where);
@@ -663,8 +635,8 @@ suite('large bodies of metadata', () => {
       response.write(large.subarray(0, 300_000));
       waiting.push(response);
     });
-    await once(server.listen(0, '127.0.0.1'), 'listening');
-    const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const listening = await listen(server);
+    const origin = `http://${listening.host}`;
     const inner = createLargeDocuments(0);
     const held = { now: 0, most: 0 };
     const documents: LargeDocuments = {
@@ -683,7 +655,7 @@ suite('large bodies of metadata', () => {
       readBody(await http.request(new URL(path, origin), {}, new AbortController().signal), 2 * large.length);
     const close = async (): Promise<void> => {
       await http.close();
-      server.close();
+      await listening[Symbol.asyncDispose]();
     };
     return { waiting, held, read, [Symbol.asyncDispose]: close };
   };

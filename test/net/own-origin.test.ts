@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:https';
-import type { AddressInfo, Server } from 'node:net';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { readBody } from '../../src/net/body.ts';
@@ -11,24 +9,12 @@ import { alsoTrusting, createGuard } from '../../src/net/guard.ts';
 import { ANYONE } from '../../src/net/http.ts';
 import { createHttpClient } from '../../src/net/http-client.ts';
 import { makeCertificates } from '../support/certificates.ts';
-import { skipUnless } from '../support/packages.ts';
+import { listen } from '../support/listen.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const never = new AbortController().signal;
 
-async function listening(server: Server) {
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    port: (server.address() as AddressInfo).port,
-    async [Symbol.asyncDispose]() {
-      server.close();
-      await once(server, 'close');
-    },
-  };
-}
-
-suite('resources of one origin', { skip: skipUnless('openssl') }, () => {
+suite('resources of one origin', () => {
   test('its authority, our certificate and its headers are for it alone', async () => {
     await using folder = await temporaryFolder();
     const { server, client } = await makeCertificates(folder.path);
@@ -53,13 +39,13 @@ suite('resources of one origin', { skip: skipUnless('openssl') }, () => {
       },
     );
     let leaked: unknown = 'nothing was asked';
-    await using plain = await listening(
+    await using plain = await listen(
       createHttpServer((request, response) => {
         leaked = request.headers['x-api-key'];
         response.end('there');
       }),
     );
-    await using host = await listening(secure);
+    await using host = await listen(secure);
     const plainUrl = `http://127.0.0.1:${plain.port}/`;
     const origin = `https://127.0.0.1:${host.port}`;
     const tls = {
@@ -93,7 +79,7 @@ suite('resources of one origin', { skip: skipUnless('openssl') }, () => {
 
   test('redirects of others cannot use its route, whatever its name resolves to', async () => {
     let connections = 0;
-    await using host = await listening(createHttpServer().on('connection', () => connections++));
+    await using host = await listen(createHttpServer().on('connection', () => connections++));
     const origin = `https://mirror.test:${host.port}`;
     const http = createHttpClient({
       guard: alsoTrusting(origin, createGuard([])),
@@ -126,7 +112,7 @@ suite('resources of one origin', { skip: skipUnless('openssl') }, () => {
       },
       (_request, response) => response.end('here'),
     );
-    await using host = await listening(secure);
+    await using host = await listen(secure);
     const origin = `https://127.0.0.1:${host.port}`;
     const tls = { authorities: [], certificate: undefined, key: undefined };
     const statusWith = async (skipVerify: boolean): Promise<number> => {

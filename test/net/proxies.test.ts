@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { readBody } from '../../src/net/body.ts';
@@ -11,7 +9,7 @@ import { createHttpClient, type HttpClientOptions } from '../../src/net/http-cli
 import { findProxyBy } from '../../src/net/proxies.ts';
 import { makeCertificates } from '../support/certificates.ts';
 import { startForwardProxy } from '../support/forward-proxy.ts';
-import { skipUnless } from '../support/packages.ts';
+import { listen } from '../support/listen.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const never = new AbortController().signal;
@@ -67,7 +65,7 @@ suite('proxies of the environment', () => {
   }
 });
 
-suite('through a proxy', { skip: skipUnless('openssl'), timeout: 600_000 }, () => {
+suite('through a proxy', { timeout: 600_000 }, () => {
   /** Sends a request through a proxy, which alone can resolve `registry.test`. */
   async function ask(url: string, options: Partial<HttpClientOptions> = {}, names = {}) {
     await using forward = await startForwardProxy({ names });
@@ -96,24 +94,18 @@ suite('through a proxy', { skip: skipUnless('openssl'), timeout: 600_000 }, () =
       ['cert.pem', 'key.pem'].map((name) => readFile(join(server, name))),
     );
     const secure = createServer({ cert, key }, (_request, response) => response.end('here'));
-    secure.listen(0, '127.0.0.1');
-    await once(secure, 'listening');
-    const host = `registry.test:${(secure.address() as AddressInfo).port}`;
+    await using listening = await listen(secure);
+    const host = `registry.test:${listening.port}`;
     const tls = { authorities: [], certificate: undefined, key: undefined, skipVerify: true };
     const own = { origin: `https://${host}`, headers: {}, tls };
     const names = { 'registry.test': '127.0.0.1' };
-    try {
-      const { body, asked, authorizations, error } = await ask(`https://${host}/`, { own }, names);
-      assert.equal(body, 'here', error?.message);
-      assert.deepEqual(asked, [`CONNECT ${host}`]);
-      assert.deepEqual([...authorizations], [`Basic ${Buffer.from('me:s3cret').toString('base64')}`]);
+    const { body, asked, authorizations, error } = await ask(`https://${host}/`, { own }, names);
+    assert.equal(body, 'here', error?.message);
+    assert.deepEqual(asked, [`CONNECT ${host}`]);
+    assert.deepEqual([...authorizations], [`Basic ${Buffer.from('me:s3cret').toString('base64')}`]);
 
-      const unknown = await ask(`https://${host}/`, {}, names);
-      assert.match(unknown.error?.message ?? '', /through a proxy.*certificate/);
-    } finally {
-      secure.close();
-      secure.closeAllConnections();
-    }
+    const unknown = await ask(`https://${host}/`, {}, names);
+    assert.match(unknown.error?.message ?? '', /through a proxy.*certificate/);
   });
 
   test('a name that means a private address here is refused, and the proxy is not asked', async () => {

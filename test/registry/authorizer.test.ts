@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { after, before, beforeEach, suite, test } from 'node:test';
@@ -13,6 +12,7 @@ import type { Credentials } from '../../src/registry/credentials.ts';
 import { createMemoryCaches } from '../../src/util/memory-caches.ts';
 import { startFaultProxy } from '../support/fault-proxy.ts';
 import { type Image, image, layer } from '../support/images.ts';
+import { listen } from '../support/listen.ts';
 import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
 import { type Registry, registryUser, startRegistry } from '../support/registry.ts';
@@ -341,16 +341,7 @@ suite('a token server that misbehaves', () => {
         response.writeHead(answer.status ?? 200, answer.headers).end(answer.body ?? '{"token":"good"}');
       else response.writeHead(401, { 'www-authenticate': wanted }).end();
     });
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    return {
-      host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-      requests,
-      authorizations,
-      [Symbol.asyncDispose]: async () => {
-        server.closeAllConnections();
-        await new Promise((resolve) => server.close(resolve));
-      },
-    };
+    return { ...(await listen(server)), requests, authorizations };
   }
 
   const pull = async (host: string, options: Partial<StackOptions> = {}): Promise<unknown> => {
@@ -413,13 +404,12 @@ suite('a token server that misbehaves', () => {
       const server = createServer((_request, response) => {
         response.writeHead(307, { location: `http://${thief.host}/blob` }).end();
       });
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      const listening = await listen(server);
       return {
         thief,
-        host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+        host: listening.host,
         async [Symbol.asyncDispose]() {
-          server.closeAllConnections();
-          await new Promise((resolve) => server.close(resolve));
+          await listening[Symbol.asyncDispose]();
           await thief[Symbol.asyncDispose]();
         },
       };

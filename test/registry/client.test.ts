@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { PassThrough, Readable, Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { finished } from 'node:stream/promises';
@@ -18,6 +17,7 @@ import { missingOrPrivate } from '../../src/registry/status-error.ts';
 import { send } from '../../src/util/streams.ts';
 import { type Fault, type FaultProxy, type ProxiedRequest, startFaultProxy } from '../support/fault-proxy.ts';
 import { blob, type Image, image, index, layer, layerMediaType, manifest } from '../support/images.ts';
+import { listen } from '../support/listen.ts';
 import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
 import { type Registry, startRegistry } from '../support/registry.ts';
@@ -802,15 +802,8 @@ suite('the registry client, against a real registry behind faults', {
 
     /** Starts a server for foreign layers, like a vendor's own. */
     async function startVendor(listener: RequestListener): Promise<{ url: string } & AsyncDisposable> {
-      const server = createServer(listener);
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-      return {
-        url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-        [Symbol.asyncDispose]: async () => {
-          server.closeAllConnections();
-          await new Promise((resolve) => server.close(resolve));
-        },
-      };
+      const listening = await listen(createServer(listener));
+      return { ...listening, url: `http://${listening.host}` };
     }
 
     const foreign = (...urls: string[]): Descriptor => ({

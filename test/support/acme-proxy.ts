@@ -1,10 +1,9 @@
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import type { IncomingHttpHeaders } from 'node:http';
 import { createServer, request } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
+import { listen } from './listen.ts';
 import type { Pebble } from './pebble.ts';
 
 /** A fault of the authority. */
@@ -94,15 +93,8 @@ export async function startAcmeProxy(pebble: Pebble): Promise<AcmeProxy> {
       signed.push({ path: path ?? '', payload: JSON.parse(Buffer.from(payload, 'base64url').toString()) });
     }
   });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const { port } = server.address() as AddressInfo;
-  return Object.assign(state, {
-    directory: `https://127.0.0.1:${port}/dir`,
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((done) => server.close(done));
-    },
-  });
+  const listening = await listen(server);
+  return Object.assign(state, listening, { directory: `https://${listening.host}/dir` });
 }
 
 function isProblem({ headers }: AcmeAnswer): boolean {

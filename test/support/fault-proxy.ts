@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { cut, damage } from './fault-body.ts';
+import { type Listening, listen } from './listen.ts';
 
 /** Offsets count bytes of the body of this very response, not of the whole blob. */
 export type Fault =
@@ -92,13 +93,13 @@ export async function startFaultProxy(
     if (faults.some((fault) => fault.kind === 'redirect') && origin === 'registry') {
       const id = randomUUID();
       tickets.set(id, { path, authorization: client.headers.authorization });
-      return void response.writeHead(307, { location: `${urlOf(elsewhere)}/${id}` }).end();
+      return void response.writeHead(307, { location: `http://${elsewhere.host}/${id}` }).end();
     }
     forward(new URL(path, upstream), client, headers, response, record, faults);
   };
 
-  const listen = (origin: ProxiedRequest['origin']) =>
-    listening(
+  const start = (origin: ProxiedRequest['origin']): Promise<Listening> =>
+    listen(
       createServer((client, response) => {
         serve(client, response, origin).catch((error) => {
           response.destroy();
@@ -107,18 +108,15 @@ export async function startFaultProxy(
       }),
       address,
     );
-  const front = await listen('registry');
-  const elsewhere = await listen('elsewhere');
+  const front = await start('registry');
+  const elsewhere = await start('elsewhere');
   const close = async () => {
-    for (const server of [front, elsewhere]) {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    }
+    for (const server of [front, elsewhere]) await server[Symbol.asyncDispose]();
   };
   return {
-    host: new URL(urlOf(front)).host,
-    url: urlOf(front),
-    elsewhere: urlOf(elsewhere),
+    host: front.host,
+    url: `http://${front.host}`,
+    elsewhere: `http://${elsewhere.host}`,
     requests,
     inject: (next) => {
       hook = next;
@@ -177,18 +175,4 @@ function recordOf(
     if (record.state === 'open') record.state = response.writableFinished ? 'finished' : 'aborted by client';
   });
   return record;
-}
-
-async function listening(server: Server, address: string): Promise<Server> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(0, address, resolve);
-  });
-  return server;
-}
-
-function urlOf(server: Server): string {
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('the proxy is closed');
-  const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-  return `http://${host}:${address.port}`;
 }

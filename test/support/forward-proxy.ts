@@ -1,7 +1,7 @@
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, request } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { listen } from './listen.ts';
 
 export interface ForwardProxyOptions {
   /** Names that only the proxy knows, and what they mean: `127.0.0.1`. All others are refused with 403. */
@@ -58,16 +58,6 @@ export async function startForwardProxy({ names, authorization }: ForwardProxyOp
       one.once('error', () => other.destroy()).once('close', () => other.destroy());
     }
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    asked,
-    authorizations,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, 'close');
-    },
-  };
+  const listening = await listen(server);
+  return { ...listening, url: `http://${listening.host}`, asked, authorizations };
 }

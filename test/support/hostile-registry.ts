@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { blob, type Image, image, sha256 } from './images.ts';
+import { listen } from './listen.ts';
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -75,13 +75,10 @@ export async function startHostileRegistry({
 
   const server = tls === undefined ? createServer(serve) : createTlsServer(tls, serve);
   server.on('clientError', (_error, socket) => socket.destroy());
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(0, address, resolve);
-  });
-  const host = `${address}:${(server.address() as AddressInfo).port}`;
+  const listening = await listen(server, address);
   return {
-    host,
-    url: `${tls === undefined ? 'http' : 'https'}://${host}`,
+    ...listening,
+    url: `${tls === undefined ? 'http' : 'https'}://${listening.host}`,
     honest: honestImage,
     requests: (repository) =>
       requests.filter(({ url }) => repository === undefined || url?.startsWith(`/v2/${repository}/`)),
@@ -89,10 +86,6 @@ export async function startHostileRegistry({
     at: (path, handler) => void paths.set(path, handler),
     sent: (prefix) =>
       [...sockets].reduce((sum, [{ url }, bytes]) => sum + (url?.startsWith(prefix) ? bytes : 0), 0),
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
   };
 }
 

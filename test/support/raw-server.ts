@@ -1,6 +1,6 @@
-import { once } from 'node:events';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { createSecureContext, type SecureContextOptions, TLSSocket } from 'node:tls';
+import { listen } from './listen.ts';
 
 /** Bytes to write, and whether the connection ends after them. Without bytes, the connection is reset. */
 export type RawAnswer = { readonly bytes: string; readonly ends?: boolean } | 'reset';
@@ -22,15 +22,13 @@ export async function startRawServer(
   tls?: SecureContextOptions,
 ): Promise<RawServer> {
   const requests: RawServer['requests'] = [];
-  const sockets = new Set<Socket>();
   let connections = 0;
   const secureContext = tls && createSecureContext(tls);
   const serve = (transport: Socket): void => {
     const socket = secureContext ? new TLSSocket(transport, { isServer: true, secureContext }) : transport;
     const connection = connections++;
     let [text, own] = ['', 0];
-    sockets.add(socket);
-    socket.on('error', () => {}).once('close', () => sockets.delete(socket));
+    socket.on('error', () => {});
     socket.on('data', (chunk) => {
       text += chunk.toString('latin1');
       const end = text.indexOf('\r\n\r\n');
@@ -45,17 +43,6 @@ export async function startRawServer(
     });
   };
   const server = createServer(serve);
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return {
-    host,
-    origin: `${tls === undefined ? 'http' : 'https'}://${host}`,
-    requests,
-    [Symbol.asyncDispose]: async () => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, 'close');
-    },
-  };
+  const listening = await listen(server);
+  return { ...listening, origin: `${tls === undefined ? 'http' : 'https'}://${listening.host}`, requests };
 }

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { listen } from './listen.ts';
 
 /** A registry without content that redirects clients to another one. */
 export interface Redirector extends AsyncDisposable {
@@ -22,16 +22,6 @@ export async function startRedirector(): Promise<Redirector> {
     const location = (request.url ?? '').replace(/^\/v2\/any\/app/, redirector.target);
     response.writeHead(307, { location }).end();
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const redirector: Redirector = {
-    host: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-    requests,
-    target: '',
-    wants: undefined,
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
+  const redirector: Redirector = { ...(await listen(server)), requests, target: '', wants: undefined };
   return redirector;
 }

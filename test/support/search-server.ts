@@ -1,6 +1,5 @@
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { listen } from './listen.ts';
 
 export interface SearchServer extends AsyncDisposable {
   url: string;
@@ -41,19 +40,14 @@ export async function startSearch(repositories: HubResult[]): Promise<SearchServ
     if (body === undefined) return;
     response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body);
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
+  const listening = await listen(server);
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v2/search/repositories/`,
+    ...listening,
+    url: `http://${listening.host}/v2/search/repositories/`,
     queries,
     paths,
     answer: (body, status = 200, headers = {}) => {
       fixed = { body, status, headers };
-    },
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      server.close();
-      await once(server, 'close');
     },
   };
 }

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { listen } from './listen.ts';
 import { runOrThrow } from './process.ts';
 import type { PushHeaders } from './push.ts';
 import { registryUser, type TokenAuth } from './registry.ts';
@@ -109,13 +110,11 @@ export async function startTokenServer(initial: TokenServerOptions = {}): Promis
   };
 
   const server = createServer((client, response) => void serve(client, response));
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  const url = `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}/token`;
+  const listening = await listen(server);
+  const url = `http://${listening.host}/token`;
   const token = (scopes: Access[]) => mint(registryUser.name, scopes, 3600);
   const close = async () => {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
+    await listening[Symbol.asyncDispose]();
     await folder[Symbol.asyncDispose]();
   };
   return {

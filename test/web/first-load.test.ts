@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { suite, test } from 'node:test';
 import type { BrowserContextOptions, Page } from 'playwright-core';
 import { httpCall } from '../support/http-request.ts';
+import { listen } from '../support/listen.ts';
 import { skipUnless } from '../support/packages.ts';
 import { untilReady, usePage, visit } from './browser.ts';
 
@@ -185,10 +184,10 @@ async function serveInPieces(origin: string, path: string) {
     const { status, headers, body } = await httpCall(`${origin}${request.url}`);
     response.writeHead(status, { 'content-type': headers['content-type'] }).end(body);
   });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const { port } = server.address() as AddressInfo;
+  const listening = await listen(server);
   return {
-    url: `http://127.0.0.1:${port}`,
+    ...listening,
+    url: `http://${listening.host}`,
     /** Sends the next piece, and gives the comment at its end; ends the document after the last one. */
     send(): string | undefined {
       const piece = pieces.shift();
@@ -197,10 +196,6 @@ async function serveInPieces(origin: string, path: string) {
         else response.write(`${piece.html}<!--${piece.mark}-->`);
       });
       return piece?.mark;
-    },
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((closed) => server.close(closed));
     },
   };
 }

@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import { suite, type TestContext, test } from 'node:test';
 import { setImmediate as immediate } from 'node:timers/promises';
 import { withInterimResponses } from '../../../src/http/download/interim-responses.ts';
+import { listen } from '../../support/listen.ts';
 import { skipUnless } from '../../support/packages.ts';
 import { run } from '../../support/process.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
@@ -18,18 +19,8 @@ async function slowServer(interval: number, work: (response: ServerResponse) => 
     response.setHeader('content-length', 5);
     response.end('hello');
   });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const address = server.address();
-  assert.ok(address !== null && typeof address === 'object');
-  const { port } = address;
-  return {
-    port,
-    url: `http://127.0.0.1:${port}/`,
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise((done) => server.close(done));
-    },
-  };
+  const listening = await listen(server);
+  return { ...listening, url: `http://${listening.host}/` };
 }
 
 const INTERVAL_MS = 45_000;

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { randomBytes, X509Certificate } from 'node:crypto';
 import { Resolver } from 'node:dns/promises';
-import { once } from 'node:events';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
-import { type AddressInfo, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { basename, join } from 'node:path';
 import { suite, test } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
@@ -39,6 +38,7 @@ import { type ChallengeStore, createDiskChallenges } from '../../../src/tls/stor
 import { type Account, deactivate } from '../../support/acme-account.ts';
 import { startAcmeProxy } from '../../support/acme-proxy.ts';
 import { createCurrentAuthority } from '../../support/current-authority.ts';
+import { listen } from '../../support/listen.ts';
 import { skipUnless } from '../../support/packages.ts';
 import { type Pebble, type PebbleOptions, startPebble } from '../../support/pebble.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
@@ -99,22 +99,15 @@ async function startIssuerBed({ client, prelude = '', ...options }: BedOptions) 
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await temporaryFolder());
   const stores = storesIn(join(folder.path, 'tls'));
-  const web = stack.use(
-    createHttpServer(async ({ url = '' }, response) => {
-      response.end(await stores.http.get(basename(url)));
-    }),
-  );
-  await once(web.listen(0, '127.0.0.1'), 'listening');
+  const web = createHttpServer(async ({ url = '' }, response) => {
+    response.end(await stores.http.get(basename(url)));
+  });
+  const { port: httpPort } = stack.use(await listen(web));
   const { cert, key } = temporaryCertificate([DOMAIN], Date.now());
   const ALPNCallback = createAlpnCallback(stores.alpn.find, Date.now);
   const tls = createTlsServer({ cert, key, ALPNCallback });
-  stack.defer(() => void tls.close());
-  await once(tls.listen(0, '127.0.0.1'), 'listening');
-  const ports = {
-    httpPort: (web.address() as AddressInfo).port,
-    tlsPort: (tls.address() as AddressInfo).port,
-  };
-  const pebble = stack.use(await startPebble({ ...ports, ...options }));
+  const { port: tlsPort } = stack.use(await listen(tls));
+  const pebble = stack.use(await startPebble({ httpPort, tlsPort, ...options }));
   /** Names and values of the TXT records that were set, and not removed since. */
   const records: string[] = [];
   const byDns = createDnsResponder({
@@ -274,11 +267,8 @@ for (const client of CLIENTS)
     });
 
     test('an authority that takes connections and does not answer is given up', async () => {
-      const server = createServer(() => {});
-      await once(server.listen(0, '127.0.0.1'), 'listening');
-      const { port } = server.address() as AddressInfo;
-      const failure = await failureOf({ client, directory: `https://127.0.0.1:${port}/dir`, timeout: 3000 });
-      server.close();
+      await using server = await listen(createServer(() => {}));
+      const failure = await failureOf({ client, directory: `https://${server.host}/dir`, timeout: 3000 });
       assert.equal(failure.code, 'ca-slow');
       assert.match(failure.message, /was not done in time/);
     });
@@ -288,24 +278,20 @@ for (const client of CLIENTS)
       ['answered to its end', 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{'],
     ] as const) {
       test(`a request that is not ${what} is given up`, async () => {
-        await using server = createServer((socket) => {
+        const silent = createServer((socket) => {
           socket.on('error', () => {}).resume();
           if (answer !== undefined) socket.write(answer);
         });
-        await once(server.listen(0, '127.0.0.1'), 'listening');
-        const { port } = server.address() as AddressInfo;
-        const failure = await failureOf({
-          client,
-          directory: `http://127.0.0.1:${port}/dir`,
-          requestTimeout: 300,
-        });
+        await using server = await listen(silent);
+        const directory = `http://${server.host}/dir`;
+        const failure = await failureOf({ client, directory, requestTimeout: 300 });
         assert.equal(failure.code, 'ca-slow');
         assert.match(failure.message, /^127\.0\.0\.1:\d+ did not answer in time/);
       });
     }
 
     test('an authority that is slow issues its certificate, one that is too slow is given up', {
-      skip: skipUnless('pebble', 'openssl'),
+      skip: skipUnless('pebble'),
     }, async () => {
       await using bed = await startIssuerBed({ client });
       bed.authority.delay = 300;
@@ -314,7 +300,7 @@ for (const client of CLIENTS)
     });
 
     test('replaces an account whose key another client has changed', {
-      skip: skipUnless('pebble', 'openssl'),
+      skip: skipUnless('pebble'),
     }, async () => {
       await using bed = await startIssuerBed({ client });
       await bed.issue();
@@ -327,7 +313,7 @@ for (const client of CLIENTS)
     });
 
     test('keeps its account if the authority refuses every request, also the one for a replacement', {
-      skip: skipUnless('pebble', 'openssl'),
+      skip: skipUnless('pebble'),
     }, async () => {
       await using bed = await startIssuerBed({ client });
       await bed.issue();
@@ -343,7 +329,7 @@ for (const client of CLIENTS)
     });
 
     test('orders for 100 names whose validation is slow', {
-      skip: skipUnless('pebble', 'openssl'),
+      skip: skipUnless('pebble'),
     }, async () => {
       await using bed = await startIssuerBed({ client, validationSeconds: 5 });
       const domains = Array.from({ length: 100 }, (_, index) => `n${index}.example.org`);
@@ -352,7 +338,7 @@ for (const client of CLIENTS)
     });
 
     test('waits until the date of Retry-After, and explains an order that becomes invalid', {
-      skip: skipUnless('pebble', 'openssl'),
+      skip: skipUnless('pebble'),
     }, async () => {
       await using bed = await startIssuerBed({ client, refusedNonces: 0 });
       let state: object | undefined = { status: 'processing' };
@@ -370,7 +356,7 @@ for (const client of CLIENTS)
     });
 
     test('DNS-01 validates a wildcard beside its domain, leaves no record, and fails if a record does not spread', {
-      skip: skipUnless('pebble', 'openssl'),
+      skip: skipUnless('pebble'),
     }, async () => {
       await using bed = await startIssuerBed({ client, httpPort: 1 });
       const domains = [DOMAIN, `*.${DOMAIN}`];
@@ -422,7 +408,7 @@ const CELLS = [
 ] as const satisfies [AcmeClient, ChallengeType][];
 
 suite('an authority that behaves as current ones do', {
-  skip: skipUnless('pebble', 'openssl'),
+  skip: skipUnless('pebble'),
   concurrency: 2,
   timeout: 600_000,
 }, () => {
@@ -496,7 +482,7 @@ suite('an authority that behaves as current ones do', {
 
 suite('greenlock alone', () => {
   test('a key that its own parser cannot read is as good as any', {
-    skip: skipUnless('pebble', 'openssl'),
+    skip: skipUnless('pebble'),
   }, async () => {
     await using bed = await startIssuerBed({
       client: 'greenlock',
@@ -536,7 +522,7 @@ suite('greenlock alone', () => {
   });
 });
 
-suite('the built-in ACME client alone', { skip: skipUnless('pebble', 'openssl') }, () => {
+suite('the built-in ACME client alone', { skip: skipUnless('pebble') }, () => {
   const client = 'builtin';
 
   test('requests a profile, and names the certificate that it replaces', async () => {

@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { suite, test } from 'node:test';
 import {
   createRenewalInfoReader,
@@ -9,6 +7,7 @@ import {
   renewalInfoId,
 } from '../../../src/tls/acme/renewal-info.ts';
 import { temporaryCertificate } from '../../../src/tls/self-signed-provider.ts';
+import { listen } from '../../support/listen.ts';
 
 /** The example of RFC 9773, appendix A. */
 const CERTIFICATE = `-----BEGIN CERTIFICATE-----
@@ -55,21 +54,16 @@ suite('reading renewal information', () => {
       response.setHeader('retry-after', retryAfter);
       response.end(JSON.stringify(url === '/dir' ? { renewalInfo } : { suggestedWindow: window, padding }));
     });
-    await once(server.listen(0, '127.0.0.1'), 'listening');
-    const { port } = server.address() as AddressInfo;
-    const read = createRenewalInfoReader({ directory: `https://127.0.0.1:${port}/dir`, authorities: cert });
+    await using listening = await listen(server);
+    const directory = `https://${listening.host}/dir`;
+    const read = createRenewalInfoReader({ directory, authorities: cert });
     const { signal } = new AbortController();
-    try {
-      const times = { start: Date.UTC(2027, 0, 1), end: Date.UTC(2027, 0, 2) };
-      assert.deepEqual(await read({ cert: CERTIFICATE }, signal), { ...times, retryAfter: 7_200_000 });
-      retryAfter = new Date(Date.now() + 7_200_000).toUTCString();
-      const dated = (await read({ cert: CERTIFICATE }, signal))?.retryAfter ?? 0;
-      assert.ok(dated > 3_600_000 && dated <= 7_200_000, `${dated}`);
-      padding = 'x'.repeat(65_536);
-      await assert.rejects(read({ cert: CERTIFICATE }, signal), /too long/);
-    } finally {
-      server.closeAllConnections();
-      server.close();
-    }
+    const times = { start: Date.UTC(2027, 0, 1), end: Date.UTC(2027, 0, 2) };
+    assert.deepEqual(await read({ cert: CERTIFICATE }, signal), { ...times, retryAfter: 7_200_000 });
+    retryAfter = new Date(Date.now() + 7_200_000).toUTCString();
+    const dated = (await read({ cert: CERTIFICATE }, signal))?.retryAfter ?? 0;
+    assert.ok(dated > 3_600_000 && dated <= 7_200_000, `${dated}`);
+    padding = 'x'.repeat(65_536);
+    await assert.rejects(read({ cert: CERTIFICATE }, signal), /too long/);
   });
 });

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { suite, test } from 'node:test';
 import { setImmediate as settle } from 'node:timers/promises';
 import { connect } from 'node:tls';
@@ -10,6 +9,7 @@ import { createAcmeProvider } from '../../../src/tls/acme/acme-provider.ts';
 import { secureContextOptions } from '../../../src/tls/secure-context.ts';
 import { makeSelfSigned } from '../../../src/tls/self-signed.ts';
 import { createDiskStore } from '../../../src/tls/stores/certificate-store.ts';
+import { listen } from '../../support/listen.ts';
 import { temporaryFolder } from '../../support/temporary-folder.ts';
 
 const START = Date.UTC(2027, 0, 1);
@@ -46,13 +46,8 @@ suite('a certificate of six minutes', () => {
       downloads.push(response);
     });
     await using stack = new AsyncDisposableStack();
-    stack.defer(async () => {
-      server.closeAllConnections();
-      server.close();
-      await provider.close();
-    });
-    await once(server.listen(0, '127.0.0.1'), 'listening');
-    const { port } = server.address() as AddressInfo;
+    stack.defer(() => provider.close());
+    const { port } = stack.use(await listen(server));
     provider.start((certificate) => {
       renewals += 1;
       server.setSecureContext(secureContextOptions(certificate));
