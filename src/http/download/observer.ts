@@ -4,6 +4,7 @@ import type { ByteRange } from '../../oci/descriptor.ts';
 import { familiarReference, type Reference } from '../../oci/reference.ts';
 import type { Archive, LiveArchive } from '../../sources/image-source.ts';
 import type { Drain } from '../listener/drain.ts';
+import { whenOver } from '../protocol/client-abort.ts';
 import { clientAddress } from '../protocol/client-address.ts';
 import type { DownloadMetrics, DownloadResult, HttpMetrics } from '../protocol/metrics-port.ts';
 
@@ -59,7 +60,7 @@ export function observeDownload(
     log.info({ image, client: clientAddress(request), range: headers.range }, `Downloading image: ${image}`);
 
   drain.add(reply);
-  reply.raw.on('close', () => {
+  whenOver(reply, () => {
     const seconds = secondsSince(started);
     const fields = { kind, image, status: reply.statusCode, seconds, ...(flow && flowFields(flow)) };
     const error = failure ?? flow?.stream.errored;
@@ -74,6 +75,8 @@ export function observeDownload(
   });
   return {
     begin(file, range, stream) {
+      // The end of the response was observed already. A transfer that begins now would never end in the metrics.
+      if (reply.raw.destroyed) return;
       const whole = file.size === undefined ? undefined : { start: 0, end: file.size };
       flow = { file, range: range ?? whole, stream, meter: meter[kind]() };
     },

@@ -1,4 +1,5 @@
 import type { FastifyReply } from 'fastify';
+import { whenOver } from '../protocol/client-abort.ts';
 
 /** Counts the downloads in progress, and aborts them when the time for them ends during a stop. */
 export interface Drain {
@@ -26,7 +27,7 @@ export function createDrain(): Drain {
     over: over.signal,
     add(reply) {
       underWay.add(reply);
-      reply.raw.on('close', () => {
+      whenOver(reply, () => {
         underWay.delete(reply);
         if (underWay.size === 0) onSettled();
       });

@@ -4,6 +4,7 @@ import { detail } from '../../errors/details.ts';
 import { ServiceError } from '../../errors.ts';
 import type { MemoryCaches } from '../../util/memory-caches.ts';
 import type { MemoryGauge } from '../../util/memory-gauges.ts';
+import { whenOver } from '../protocol/client-abort.ts';
 import { isHealthCheck } from './clients.ts';
 
 /** Limits above which new requests are refused, so that those in progress can finish. */
@@ -51,12 +52,12 @@ export function shedLoad(app: FastifyInstance, limits: PressureLimits, caches: M
   let logged = Number.NEGATIVE_INFINITY;
   let inFlight = 0;
   const findPressure = watchPressure(app, limits, caches);
-  app.addHook('onRequest', ({ routeOptions }, { raw }, done) => {
+  app.addHook('onRequest', ({ routeOptions }, reply, done) => {
     if (isHealthCheck(routeOptions.url)) return done();
     const pressure = findPressure();
     if (pressure === undefined || (pressure.type !== LATE && inFlight === 0)) {
       inFlight += 1;
-      raw.on('close', () => {
+      whenOver(reply, () => {
         inFlight -= 1;
       });
       return done();
