@@ -21,7 +21,7 @@ function warnOfUntrustedProxies(log: FastifyBaseLogger): (request: FastifyReques
   let isSaid = false;
   return ({ ip, headers, socket: { remoteAddress } }) => {
     if (isSaid || headers['x-forwarded-for'] === undefined || ip !== remoteAddress) return;
-    const address = parseIpAddress(ip);
+    const address = parseIpAddress(remoteAddress ?? '');
     if (address === undefined || !isLocalAddress(address)) return;
     isSaid = true;
     log.warn(

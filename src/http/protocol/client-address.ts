@@ -3,11 +3,13 @@ import { parseIpAddress } from '../../util/ip-address.ts';
 
 /**
  * Returns the client's address: that of the connection or, behind a trusted proxy, the address that the proxy states.
- * An invalid address from a proxy is ignored.
+ * An invalid address from a proxy is ignored. `unknown` if the client has disconnected.
  */
-export function clientAddress({ ip, socket }: FastifyRequest): string {
+export function clientAddress({ ip, socket: { remoteAddress = '' } }: FastifyRequest): string {
+  // Fastify takes the address from the connection. After a reset, it is undefined.
+  const stated = (ip as string | undefined) ?? '';
   const address =
-    parseIpAddress(ip) ?? parseIpAddress(withoutPort(ip)) ?? parseIpAddress(socket.remoteAddress ?? '');
+    parseIpAddress(stated) ?? parseIpAddress(withoutPort(stated)) ?? parseIpAddress(remoteAddress);
   return address?.toString() ?? 'unknown';
 }
 
