@@ -63,11 +63,16 @@ const runScript = (name: string) => run('npm', ['run', '--silent', name]);
 
 /** Returns the exit status of tests that share some processes. */
 async function runTogether(processes: number, tests: readonly string[], env = process.env): Promise<number> {
-  const options = ['--test', '--test-isolation=none', '--test-reporter=dot'];
   const shards = Array.from({ length: processes }, (_, at) =>
     tests.filter((_test, n) => n % processes === at),
   );
-  return Math.max(...(await Promise.all(shards.map((shard) => runNode([...options, ...shard], env)))));
+  const options = ['--test-isolation=none', '--test-reporter=dot'];
+  return Math.max(...(await Promise.all(shards.map((shard) => runTests(options, shard, env)))));
+}
+
+/** Without files, Node.js would run all tests that it finds. */
+async function runTests(options: readonly string[], files: readonly string[], env: NodeJS.ProcessEnv) {
+  return files.length === 0 ? 0 : runNode(['--test', ...options, ...files], env);
 }
 
 function groupOf(path: string): 'unit' | 'together' | 'page' | 'alone' {
@@ -91,7 +96,7 @@ if (isWhole && codes.slice(1).every((code) => code === 0)) {
     ...(await Promise.all([
       runTogether(1, together),
       runTogether(1, page, env),
-      runNode(['--test', '--test-concurrency=4', ...alone], env),
+      runTests(['--test-concurrency=4'], alone, env),
     ])),
   );
 }
