@@ -58,7 +58,8 @@ interface ProviderSetup {
 }
 
 /** Starts a provider with a clock of its own and an authority that the test controls. */
-async function startProvider({ mock }: TestContext, setup: ProviderSetup = {}) {
+async function startProvider(context: TestContext, setup: ProviderSetup = {}) {
+  const { mock } = context;
   const { days = 90, store = createStore(), lock, renewalInfo, fallback, isMoving = false } = setup;
   mock.timers.enable({ apis: ['setTimeout', 'Date'], now: START });
   const orders: number[] = [];
@@ -115,6 +116,7 @@ async function startProvider({ mock }: TestContext, setup: ProviderSetup = {}) {
         waiting: ({ code }, next) => waiting.push({ code, next }),
       },
     });
+    context.after(() => provider.close());
     provider.start((certificate) => used.push(certificate));
     return provider;
   };
@@ -154,7 +156,6 @@ suite('the certificate over the years', () => {
       for (const gap of gaps) assert.ok(gap > 0.63 && gap < 0.6667, `${gap}`);
       assert.equal(used.length, orders.length);
       assert.equal(provider.status().state, 'valid');
-      await provider.close();
     });
   }
 
@@ -187,7 +188,6 @@ suite('the certificate over the years', () => {
     await pass(HOUR_MS, MINUTE_MS);
     assert.equal(last.status().state, 'valid');
     assert.equal(last.status().lastFailure, undefined);
-    await last.close();
   });
 
   test('a disk that is full by then: the new certificate is served from memory, and saved later without another order', async (t) => {
@@ -205,11 +205,10 @@ suite('the certificate over the years', () => {
     assert.equal(disk.certificate?.fingerprint, used[1]?.fingerprint);
     assert.equal(provider.status().lastFailure, undefined);
     assert.equal(orders.length, 2);
-    await provider.close();
   });
 
   test('an operator’s request renews the certificate once, and a failure is kept until the next success', async (t) => {
-    const { provider, pass, orders, authority, disk } = await startProvider(t);
+    const { pass, orders, authority, disk } = await startProvider(t);
     await pass(DAY_MS, HOUR_MS);
     authority.fails = true;
     disk.request = Date.now();
@@ -221,14 +220,12 @@ suite('the certificate over the years', () => {
     assert.deepEqual([orders.length, disk.failure], [4, undefined]);
     await pass(DAY_MS, HOUR_MS);
     assert.equal(orders.length, 4);
-    await provider.close();
   });
 
   test('a clock that moves while the next attempt is computed delays and reports nothing', async (t) => {
     const { provider, exhausted, waiting } = await startProvider(t, { isMoving: true });
     await provider.reload();
     assert.deepEqual([exhausted, waiting], [[], []]);
-    await provider.close();
   });
 
   test('on a disk that is already full, no order starts', async (t) => {
@@ -238,7 +235,6 @@ suite('the certificate over the years', () => {
     assert.deepEqual(orders, []);
     assert.deepEqual(failures, ['store-failed']);
     assert.equal(provider.status().state, 'temporary');
-    await provider.close();
   });
 
   test('other errors do not count as errors of the disk', async (t) => {
@@ -249,7 +245,6 @@ suite('the certificate over the years', () => {
     await pass(61 * DAY_MS, HOUR_MS);
     assert.ok(failures.length > 0 && failures.every((code) => code === 'unexpected'), failures.join());
     assert.match(provider.status().lastFailure?.message ?? '', /x is not a function/);
-    await provider.close();
   });
 
   test('after five attempts in an hour, a reload and a restart say until when they wait', async (t) => {
@@ -277,7 +272,6 @@ suite('the certificate over the years', () => {
     await pass(10 * MINUTE_MS, MINUTE_MS);
     assert.equal(provider.status().lastFailure, undefined);
     assert.equal(provider.status().state, 'valid');
-    await provider.close();
   });
 
   test('an authority that asks to wait gets no order until then, even after a restart, unless an operator requests one', async (t) => {
@@ -309,7 +303,6 @@ suite('the certificate over the years', () => {
     await pass(MINUTE_MS, 1000);
     assert.equal(orders.length, 5);
     assert.deepEqual([last.status().lastFailure, disk.failure], [undefined, undefined]);
-    await last.close();
   });
 
   test('a clock that was decades ahead delays no order once it is right', async (t) => {
@@ -334,10 +327,9 @@ suite('the certificate over the years', () => {
       waits: { [order.directory]: Date.now() + decades },
     };
     authority.fails = false;
-    const again = await open();
+    await open();
     await pass(1);
     assert.equal(orders.length, 4, 'the service restarts');
-    await again.close();
   });
 
   test('the renewal of a certificate that was issued while the clock was ahead comes in time', async (t) => {
@@ -345,14 +337,13 @@ suite('the certificate over the years', () => {
     await provider.close();
     disk.certificate = undefined;
     clock.behind = -20 * 365 * DAY_MS;
-    const issued = await open();
+    await open();
     await pass(1);
     clock.behind = 0;
     await pass(58 * DAY_MS, HOUR_MS);
     assert.equal(orders.length, 2);
     await pass(DAY_MS, HOUR_MS);
     assert.equal(orders.length, 3);
-    await issued.close();
   });
 
   test('a reload tries again after a failure, and leaves alone what is well', async (t) => {
@@ -368,7 +359,6 @@ suite('the certificate over the years', () => {
     await pass(1);
     assert.equal(orders.length, before + 1);
     assert.equal(provider.status().state, 'valid');
-    await provider.close();
   });
 });
 
@@ -431,7 +421,6 @@ suite('the certificate of replicas', () => {
       const sixth = orders[index + 5];
       assert.ok(sixth === undefined || sixth - at >= HOUR_MS, `${index}`);
     });
-    await left.close();
   });
 
   test('is not ordered by the remaining replica until the wait that the authority asked for is over', async (t) => {
@@ -454,7 +443,6 @@ suite('the certificate of replicas', () => {
     assert.equal(orders.length, 2);
     await pass(1);
     assert.equal(orders.length, 3);
-    await left.close();
   });
 
   test('is ordered at the request of an operator by the replica that has the lock after a failure', async (t) => {
@@ -487,7 +475,6 @@ suite('the certificate of replicas', () => {
     await pass(due - START, HOUR_MS / 2);
     assert.equal(orders.length, 1);
     assert.deepEqual(exhausted, [{ code: 'too-many-attempts', next: due - MINUTE_MS + HOUR_MS }]);
-    await provider.close();
   });
 
   test('is not ordered while the store of locks fails, and is once it works', async (t) => {
@@ -502,7 +489,6 @@ suite('the certificate of replicas', () => {
     await pass(2 * MINUTE_MS, 1000);
     assert.equal(orders.length, 1);
     assert.equal(provider.status().lastFailure, undefined);
-    await provider.close();
   });
 });
 
@@ -525,22 +511,20 @@ suite('a second authority', () => {
     authority.fails = false;
     await pass(61 * DAY_MS, HOUR_MS);
     assert.equal(directories.at(-1), order.directory);
-    await again.close();
   });
 
   test('is asked sooner for a certificate of six days, and alternates with the first', async (t) => {
-    const { pass, provider, orders, directories, authority } = await startProvider(t, { fallback, days: 6 });
+    const { pass, orders, directories, authority } = await startProvider(t, { fallback, days: 6 });
     Object.assign(authority, { fails: true, code: 'ca-refused' });
     await pass(6 * DAY_MS, HOUR_MS / 2);
     const at = directories.indexOf(fallback.directory);
     const waited = ((orders[at] ?? 0) - (orders[1] ?? 0)) / DAY_MS;
     assert.ok(waited > 0.9 && waited < 1.2, `${waited}`);
-    await provider.close();
   });
 
   test('alternates with the first, also after it could not find this server', async (t) => {
     const bed = await startProvider(t, { fallback });
-    const { pass, provider, directories, authority, fallbackFailures } = bed;
+    const { pass, directories, authority, fallbackFailures } = bed;
     Object.assign(authority, { fails: true, code: 'ca-unreachable' });
     fallbackFailures.push(
       { code: 'challenge-failed', retryAfter: undefined },
@@ -550,12 +534,11 @@ suite('a second authority', () => {
     const asked = directories.slice(directories.indexOf(fallback.directory));
     const [second, first] = [fallback.directory, order.directory];
     assert.deepEqual(asked, [second, first, second, first, second]);
-    await provider.close();
   });
 
   test('ignores the Retry-After of the first, which ignores that of the second', async (t) => {
     const bed = await startProvider(t, { fallback });
-    const { pass, provider, orders, directories, authority, fallbackFailures } = bed;
+    const { pass, orders, directories, authority, fallbackFailures } = bed;
     const retryAfter = 20 * HOUR_MS;
     Object.assign(authority, { fails: true, code: 'ca-rate-limited', retryAfter });
     fallbackFailures.push(
@@ -569,15 +552,13 @@ suite('a second authority', () => {
     assert.deepEqual(directories.slice(1), [first, first, first, second, second, first]);
     const hours = orders.slice(1).map((at) => Math.floor((at - begin) / HOUR_MS));
     assert.deepEqual(hours, [0, 20, 40, 48, 49, 60]);
-    await provider.close();
   });
 
   test('is not asked while the first cannot find this server', async (t) => {
-    const { pass, provider, directories, authority } = await startProvider(t, { fallback });
+    const { pass, directories, authority } = await startProvider(t, { fallback });
     authority.fails = true;
     await pass(75 * DAY_MS, HOUR_MS);
     assert.ok(directories.length > 10 && !directories.includes(fallback.directory));
-    await provider.close();
   });
 });
 
@@ -593,14 +574,13 @@ suite('renewal information', () => {
     assert.ok(Math.abs(next - 11 * DAY_MS) < 1000, `${next}`);
     await pass(11 * DAY_MS, HOUR_MS);
     assert.equal(orders.length, 2);
-    await provider.close();
   });
 
   test('a window that moves to the past renews at once, and one that stays there only every six hours', async (t) => {
     let isRevoked = false;
     const renewalInfo = async ({ notBefore, notAfter }: Certificate) =>
       isRevoked ? window(notBefore - 2, notBefore - 1) : window(notAfter - DAY_MS, notAfter);
-    const { pass, orders, provider } = await startProvider(t, { renewalInfo });
+    const { pass, orders } = await startProvider(t, { renewalInfo });
     await pass(2 * DAY_MS, HOUR_MS);
     assert.equal(orders.length, 1);
     isRevoked = true;
@@ -608,7 +588,6 @@ suite('renewal information', () => {
     assert.equal(orders.length, 2);
     await pass(DAY_MS, MINUTE_MS);
     assert.ok(orders.length >= 4 && orders.length <= 7, `${orders.length}`);
-    await provider.close();
   });
 
   test('renews in time although the clock was decades ahead before', async (t) => {
@@ -623,7 +602,7 @@ suite('renewal information', () => {
     const far = Date.now() + decades;
     const fingerprint = disk.certificate?.fingerprint ?? '';
     disk.suggestion = { fingerprint, start: far, end: far, askAt: far, orderedAt: far };
-    const again = await open();
+    await open();
     await pass(11 * DAY_MS, HOUR_MS);
     assert.equal(orders.length, 2, 'the service restarts');
 
@@ -634,7 +613,6 @@ suite('renewal information', () => {
     const before = orders.length;
     await pass(12 * DAY_MS, HOUR_MS);
     assert.equal(orders.length, before + 1, 'the service runs on');
-    await again.close();
   });
 
   test('is read again when the authority requests it, at most each minute and at least each day', async (t) => {
@@ -644,7 +622,7 @@ suite('renewal information', () => {
       reads.push(Date.now());
       return { start: notAfter - DAY_MS, end: notAfter, retryAfter };
     };
-    const { pass, provider } = await startProvider(t, { renewalInfo });
+    const { pass } = await startProvider(t, { renewalInfo });
     /** Returns the time between the two reads after the one that is already planned. */
     const intervalOf = async (asked: number | undefined): Promise<number> => {
       retryAfter = asked;
@@ -660,7 +638,6 @@ suite('renewal information', () => {
     ] as const) {
       assert.equal(await intervalOf(asked), expected);
     }
-    await provider.close();
   });
 
   test('the time at which an authority wants to be asked again holds over restarts and for replicas', async (t) => {
@@ -709,7 +686,6 @@ suite('renewal information', () => {
     const before = reads;
     await pass(DAY_MS, HOUR_MS);
     assert.equal(reads, before);
-    await last.close();
   });
 
   test('an authority whose renewal information fails is followed by the lifetime', async (t) => {
@@ -719,6 +695,5 @@ suite('renewal information', () => {
     assert.deepEqual([orders.length, provider.status().lastFailure], [1, undefined]);
     await pass(3 * DAY_MS, HOUR_MS);
     assert.equal(orders.length, 2);
-    await provider.close();
   });
 });
