@@ -7,7 +7,7 @@ import type { Page } from 'playwright-core';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
-import { assertAccessible, assertFits, boxOf, sha256Of, untilShown, usePage } from './browser.ts';
+import { assertAccessible, assertFits, boxOf, savedBy, sha256Of, untilShown, usePage } from './browser.ts';
 
 /** The space that stays free for longer commands: three lines. */
 const SPARE_PX = 3 * 14 + 1;
@@ -15,7 +15,7 @@ const SPARE_PX = 3 * 14 + 1;
 suite('the advanced choices of the page', {
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
-  const { bed, open } = usePage();
+  const { bed, open, openImage } = usePage();
   const PATH = '/?image=python:3.12-slim';
   const BASE = '/dl?myimage=python:3.12-slim';
   const openAdvanced = async (page: Page) => {
@@ -127,8 +127,7 @@ suite('the advanced choices of the page', {
   });
 
   test('show how far the reading of layers is, and then save a root file system or a squashed archive', async (t) => {
-    const page = await open(t, `${PATH}&format=rootfs`, { viewport: { width: 375, height: 812 } });
-    await untilShown(page);
+    const page = await openImage(t, `${PATH}&format=rootfs`, { viewport: { width: 375, height: 812 } });
     assert.equal(await page.locator('#size').innerText(), '', 'only the layers tell the size');
     const stages: string[] = [];
     await page.exposeFunction('told', (stage: string) => stages.push(stage));
@@ -136,9 +135,7 @@ suite('the advanced choices of the page', {
       const { told } = globalThis as unknown as { told(stage: string): void };
       new MutationObserver(() => told(stage.textContent ?? '')).observe(stage, { childList: true });
     });
-    const started = page.waitForEvent('download');
-    await page.locator('#download').click();
-    const saved = await started;
+    const saved = await savedBy(page.locator('#download'));
     assert.equal(saved.suggestedFilename(), 'python_3.12-slim_rootfs.tar');
     assert.equal(await sha256Of(saved), await bed().expected(`${BASE}&format=rootfs`));
     assert.equal(stages.at(-1), 'Ready. The download is starting.');
@@ -148,18 +145,14 @@ suite('the advanced choices of the page', {
     await page.locator('#format').selectOption('docker-classic');
     await page.getByLabel('All layers as one').check();
     await untilOffered(page, `${BASE}&format=docker-classic&squash=1`);
-    const squashed = page.waitForEvent('download');
-    await page.locator('#download').click();
-    assert.equal((await squashed).suggestedFilename(), 'python_3.12-slim_squashed.tar');
+    const squashed = await savedBy(page.locator('#download'));
+    assert.equal(squashed.suggestedFilename(), 'python_3.12-slim_squashed.tar');
   });
 
   test('the line beside the checksum verifies the saved file, and refuses another one', async (t) => {
     await using folder = await temporaryFolder();
-    const page = await open(t, PATH);
-    await untilShown(page);
-    const started = page.waitForEvent('download');
-    await page.locator('#download').click();
-    const saved = await started;
+    const page = await openImage(t, PATH);
+    const saved = await savedBy(page.locator('#download'));
     await page.getByText('Your browser is downloading the file.').and(page.locator('#started')).waitFor();
     await page.getByRole('button', { name: 'SHA-256' }).click();
     const lines = page.locator('#check pre');

@@ -121,16 +121,36 @@ export function usePage(prepare = async (_bed: Bed): Promise<void> => {}) {
     [bed, browser] = await Promise.all([shared, startChromium()]);
     await prepare(bed);
   });
+  const open = createOpener(() => ({ chromium: browser, url: bed.url }));
   return {
     bed: () => bed,
     browser: () => browser,
-    open: createOpener(() => ({ chromium: browser, url: bed.url })),
+    open,
+    /** Opens a page that shows an image. */
+    openImage: async (...visited: Parameters<typeof open>) => {
+      const page = await open(...visited);
+      await untilShown(page);
+      return page;
+    },
   };
 }
 
 /** Waits until the page's modules run. Until then, the form is sent to the service. */
 export async function untilReady(page: Page): Promise<void> {
   await page.waitForFunction(() => document.forms[0]?.onsubmit);
+}
+
+/** Requests an image as visitors do. */
+export async function enter(page: Page, text: string): Promise<void> {
+  await page.locator('#image').fill(text);
+  await page.keyboard.press('Enter');
+}
+
+/** Clicks, and returns the download that this starts. */
+export async function savedBy(link: Locator): Promise<Download> {
+  const saved = link.page().waitForEvent('download');
+  await link.click();
+  return saved;
 }
 
 /** Waits until the page shows the details of an image. */

@@ -4,7 +4,7 @@ import type { Request } from 'playwright-core';
 import { startDockerd } from '../support/engines.ts';
 import { skipUnless } from '../support/packages.ts';
 import { startBed } from './bed.ts';
-import { sha256Of, startChromium, untilShown, visit } from './browser.ts';
+import { enter, savedBy, sha256Of, startChromium, untilShown, visit } from './browser.ts';
 
 suite('the page over a Docker engine', {
   skip: skipUnless('chromium', 'dockerd', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
@@ -24,9 +24,7 @@ suite('the page over a Docker engine', {
       const { told } = globalThis as unknown as { told(stage: string): void };
       new MutationObserver(() => told(stage.textContent ?? '')).observe(stage, { childList: true });
     });
-    const started = page.waitForEvent('download');
-    await page.locator('#download').click();
-    const saved = await started;
+    const saved = await savedBy(page.locator('#download'));
     assert.equal(saved.suggestedFilename(), 'busybox.tar');
     assert.equal(await sha256Of(saved), await bed.expected(`/dl?myimage=${bed.busybox}`));
     assert.equal(stages.at(-1), 'Ready. The download is starting.');
@@ -36,8 +34,7 @@ suite('the page over a Docker engine', {
     );
     assert.deepEqual(complaints, []);
 
-    await page.locator('#image').fill(`${bed.registry.host}/test/helm`);
-    await page.keyboard.press('Enter');
+    await enter(page, `${bed.registry.host}/test/helm`);
     await page.locator('#problem h2').waitFor();
     assert.deepEqual(complaints, []);
   });

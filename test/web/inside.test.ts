@@ -9,7 +9,7 @@ import { blob, image, index, layer, layerMediaType, sha256 } from '../support/im
 import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
 import { startBed } from './bed.ts';
-import { assertAccessible, assertFits, createOpener, untilShown, usePage } from './browser.ts';
+import { assertAccessible, assertFits, createOpener, savedBy, untilShown, usePage } from './browser.ts';
 
 const HOSTILE = '<img src=x onerror=alert(1)>';
 
@@ -80,15 +80,12 @@ suite('look inside', {
     const page = await openInside(t);
     await item(page, 'etc').click();
     await item(page, 'os-release').click();
-    const saving = page.waitForEvent('download');
-    await page.getByRole('link', { name: 'Download file' }).click();
-    const saved = await saving;
+    const saved = await savedBy(page.getByRole('link', { name: 'Download file' }));
     assert.equal(saved.suggestedFilename(), 'os-release');
     assert.equal(await readFile(await saved.path(), 'utf8'), 'NAME=test\n');
     await item(page, 'etc').click();
-    const packing = page.waitForEvent('download');
-    await page.getByRole('link', { name: 'Download folder' }).click();
-    assert.match((await packing).suggestedFilename(), /\.tar$/);
+    const packed = await savedBy(page.getByRole('link', { name: 'Download folder' }));
+    assert.match(packed.suggestedFilename(), /\.tar$/);
   });
 
   test('opens and downloads what has a name that is not UTF-8', async (t) => {
@@ -97,9 +94,8 @@ suite('look inside', {
     const rows = page.getByRole('treeitem').filter({ hasText: '\ufffd' });
     await rows.click();
     await rows.nth(1).click();
-    const saving = page.waitForEvent('download');
-    await page.getByRole('link', { name: 'Download file' }).click();
-    assert.equal(await readFile(await (await saving).path(), 'utf8'), 'not UTF-8');
+    const saved = await savedBy(page.getByRole('link', { name: 'Download file' }));
+    assert.equal(await readFile(await saved.path(), 'utf8'), 'not UTF-8');
   });
 
   for (const [locale, inward, outward] of [
@@ -180,9 +176,8 @@ suite('look inside', {
     await link.waitFor();
     await page.locator('.beside').getByRole('link', { name: 'Signed' }).waitFor();
     await assertAccessible(page, 'referrers');
-    const saving = page.waitForEvent('download');
-    await link.click();
-    assert.ok((await saving).suggestedFilename());
+    const saved = await savedBy(link);
+    assert.ok(saved.suggestedFilename());
   });
 
   for (const [name, options] of [

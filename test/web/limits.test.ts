@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { skipUnless } from '../support/packages.ts';
 import { startBed } from './bed.ts';
-import { assertAccessible, startChromium, untilShown, visit } from './browser.ts';
+import { assertAccessible, enter, startChromium, untilShown, visit } from './browser.ts';
 
 suite('the page under limits', {
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
@@ -18,8 +18,7 @@ suite('the page under limits', {
     // Different images, because the browser caches responses.
     for (const tag of ['1.35', '1.36', '1.36.1', '1.37.0-rc1', 'musl', 'latest']) {
       if (await page.locator('#problem').isVisible()) break;
-      await page.locator('#image').fill(`${bed.busybox}:${tag}`);
-      await page.keyboard.press('Enter');
+      await enter(page, `${bed.busybox}:${tag}`);
       await status.filter({ hasNotText: 'Looking it up' }).waitFor({ state: 'attached' });
     }
     await page.getByRole('heading', { name: 'You have sent too many requests.' }).waitFor();

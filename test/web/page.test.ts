@@ -12,6 +12,7 @@ import {
   assertAccessible,
   assertFits,
   boxOf,
+  enter,
   OUTPUT,
   PLAIN_HOST,
   sha256Of as sha256OfFile,
@@ -24,7 +25,7 @@ suite('the page in Chromium', {
   concurrency: 3,
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
-  const { bed, open } = usePage(async (bed) => {
+  const { bed, open, openImage } = usePage(async (bed) => {
     const { registry, images } = bed;
     for (let at = 0; at < 60; at++) await push(registry.url, 'test/many', `1.${at}`, images.shared1);
   });
@@ -69,8 +70,7 @@ suite('the page in Chromium', {
     const made = imageOf({ platform, layers: [...bed().images.shared1.layers], config });
     const name = `${bed().registry.host}/test/card:1.2`;
     await push(bed().registry.url, 'test/card', '1.2', made);
-    const page = await open(t, `/?image=${name}`);
-    await untilShown(page);
+    const page = await openImage(t, `/?image=${name}`);
     await page.getByText('Details', { exact: true }).click();
     const { length } = expectedArchive(name, made);
     const packed = made.layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0);
@@ -95,8 +95,7 @@ suite('the page in Chromium', {
     const page = await open(t);
     await page.goto(`${bed().url}/?image=${encodeURIComponent(bed().busybox)}&lang=en`);
     await page.waitForURL(`${bed().url}${busybox()}`);
-    await page.locator('#image').fill(`${bed().busybox}:musl`);
-    await page.keyboard.press('Enter');
+    await enter(page, `${bed().busybox}:musl`);
     await page.waitForURL(`${bed().url}${busybox()}:musl`);
     await page.goBack();
     await page.locator('h2', { hasText: `${bed().busybox}:latest` }).waitFor();
@@ -117,8 +116,7 @@ suite('the page in Chromium', {
       const page = await open(t, `${busybox()}&${wrong}`);
       if (sentence) await page.getByRole('heading', { name: sentence }).waitFor();
       else await untilShown(page);
-      await page.locator('#image').fill(`${bed().busybox}:1.35`);
-      await page.keyboard.press('Enter');
+      await enter(page, `${bed().busybox}:1.35`);
       await page.locator('h2', { hasText: `${bed().busybox}:1.35` }).waitFor();
       assert.equal(await page.locator('#platform').inputValue(), 'linux/amd64');
       assert.equal(new URL(page.url()).search, `?${image('library/busybox:1.35')}`);
@@ -126,8 +124,7 @@ suite('the page in Chromium', {
   }
 
   test('a download without its module is left to the browser', async (t) => {
-    const page = await open(t, busybox());
-    await untilShown(page);
+    const page = await openImage(t, busybox());
     await page.route('**/checksum.js', (route) => route.fulfill({ status: 404 }));
     await page.getByText('How to check the file').click();
     const [name] = await download(page, () => page.getByRole('button', { name: 'SHA-256' }).click());
@@ -224,15 +221,13 @@ suite('the page in Chromium', {
   });
 
   test('a deep link shows what it names, and pasted text what it means', async (t) => {
-    const page = await open(t, `${busybox()}&platform=linux/arm64`);
-    await untilShown(page);
+    const page = await openImage(t, `${busybox()}&platform=linux/arm64`);
     assert.equal(await page.locator('#platform').inputValue(), 'linux/arm64');
     assert.match(
       (await page.locator('#line').textContent()) ?? '',
       /busybox_linux-arm64\.tar '.*platform=linux\/arm64'$/,
     );
-    await page.locator('#image').fill(`docker pull --platform linux/amd64 ${bed().busybox}:1.35`);
-    await page.keyboard.press('Enter');
+    await enter(page, `docker pull --platform linux/amd64 ${bed().busybox}:1.35`);
     await page.locator('h2', { hasText: `${bed().busybox}:1.35` }).waitFor();
     assert.equal(new URL(page.url()).search, `?${image('library/busybox:1.35')}&platform=linux/amd64`);
     await page.goBack();
@@ -241,8 +236,7 @@ suite('the page in Chromium', {
   });
 
   test('another platform is another file, which commands fetch by digest', async (t) => {
-    const page = await open(t, busybox());
-    await untilShown(page);
+    const page = await openImage(t, busybox());
     assert.deepEqual(await page.locator('#platform option').allTextContents(), [
       'linux/amd64',
       'linux/arm64',
@@ -262,8 +256,7 @@ suite('the page in Chromium', {
   });
 
   test('several images are one file of exactly the stated size', async (t) => {
-    const page = await open(t, `/?${image('test/shared:1')}`);
-    await untilShown(page);
+    const page = await openImage(t, `/?${image('test/shared:1')}`);
     await page.getByRole('button', { name: 'Add an image' }).click();
     await page.keyboard.type(`${bed().registry.host}/test/shared:2`);
     await page.keyboard.press('Escape');
@@ -298,8 +291,7 @@ suite('the page in Chromium', {
   });
 
   test('the last used image is one click away, until the list is cleared', async (t) => {
-    const page = await open(t, busybox());
-    await untilShown(page);
+    const page = await openImage(t, busybox());
     await page.goto(bed().url);
     await page.locator('#recent button').first().click();
     await untilShown(page);
@@ -333,15 +325,13 @@ suite('the page in Chromium', {
       [`${bed().registry.host}/test/nothing`, /image does not exist/],
       ['evil.example/app', /cannot be fetched here/],
     ] as const) {
-      await page.locator('#image').fill(text);
-      await page.keyboard.press('Enter');
+      await enter(page, text);
       await page.getByRole('heading', { name: sentence }).waitFor();
     }
   });
 
   test('a chart is shown as its file', async (t) => {
-    const page = await open(t, `/?${image('test/helm')}`);
-    await untilShown(page);
+    const page = await openImage(t, `/?${image('test/helm')}`);
     assert.equal(await page.locator('#platforms').isVisible(), false);
     await page.getByText('Details', { exact: true }).click();
     await page.locator('[data-is=files]', { hasText: 'chart-1.0.0.tgz' }).waitFor();
@@ -351,8 +341,10 @@ suite('the page in Chromium', {
 
   test('one wrong name among several is marked, omitted from the file, and removed by its button', async (t) => {
     const nothing = `${bed().registry.host}/test/nothing`;
-    const page = await open(t, `/?${image('test/shared:1')}&${image('test/nothing')}&${image('test/zstd')}`);
-    await untilShown(page);
+    const page = await openImage(
+      t,
+      `/?${image('test/shared:1')}&${image('test/nothing')}&${image('test/zstd')}`,
+    );
     await assertAccessible(page, 'bundle-wrong');
     assert.deepEqual(await page.locator('#rows .wrong bdi').allTextContents(), [nothing]);
     await page.getByText('Not in the file: 1.').waitFor();
@@ -378,8 +370,7 @@ suite('the page in Chromium', {
     ]) {
       test(`${names.length} pasted, then Enter: the file, in view on ${device}`, async (t) => {
         const page = await open(t, '/', { viewport });
-        await page.locator('#image').fill(names.map((name) => `${bed().registry.host}/${name}`).join(' '));
-        await page.keyboard.press('Enter');
+        await enter(page, names.map((name) => `${bed().registry.host}/${name}`).join(' '));
         await page.locator('#download:focus').waitFor();
         const { y, height } = await boxOf(page.locator('#download'));
         assert.ok(y >= 0 && y + height <= viewport.height, `${y} + ${height}`);
@@ -416,8 +407,7 @@ suite('the page in Chromium', {
       ['???', /No image name/],
       ['b, c, d, e, f, g, h, j, k, l, m', /at most 10/],
     ] as const) {
-      await page.locator('#image').fill(text);
-      await page.keyboard.press('Enter');
+      await enter(page, text);
       await page.locator('#names', { hasText: sentence }).waitFor();
       await page.locator('#image[aria-invalid=true]').waitFor();
     }
@@ -425,15 +415,13 @@ suite('the page in Chromium', {
 
   test('a text with several meanings asks which image is meant', async (t) => {
     const page = await open(t);
-    await page.locator('#image').fill(`Use ${bed().busybox}:1.36 or ${bed().busybox}:1.35?`);
-    await page.keyboard.press('Enter');
+    await enter(page, `Use ${bed().busybox}:1.36 or ${bed().busybox}:1.35?`);
     await page.getByRole('heading', { name: 'Which image do you mean?' }).waitFor();
     await assertAccessible(page, 'ambiguous');
     await page.getByRole('button', { name: `${bed().busybox}:1.36`, exact: true }).click();
     await page.locator('h2', { hasText: `${bed().busybox}:1.36` }).waitFor();
     assert.equal(await page.locator('#problem').isVisible(), false);
-    await page.locator('#image').fill(`docker pull ${bed().busybox}:<tag>`);
-    await page.keyboard.press('Enter');
+    await enter(page, `docker pull ${bed().busybox}:<tag>`);
     await page.getByRole('button', { name: `${bed().busybox}:…` }).click();
     await page.getByRole('option', { name: '1.36.1' }).waitFor();
   });
@@ -457,8 +445,7 @@ suite('the page in Chromium', {
       await answer.promise;
       await route.continue();
     });
-    await page.locator('#image').fill(bed().busybox);
-    await page.keyboard.press('Enter');
+    await enter(page, bed().busybox);
     await page.locator('#status', { hasText: 'Looking it up' }).waitFor({ state: 'attached' });
     await page.locator('#form[aria-busy=true]').waitFor();
     answer.resolve();
@@ -466,25 +453,21 @@ suite('the page in Chromium', {
     await page.locator('#form[aria-busy=false]').waitFor();
     // An invalid name ends the earlier look-up, and the page waits no longer.
     await page.route('**/api/v1/image?*', () => {});
-    await page.locator('#image').fill(`${bed().busybox}:1.35`);
-    await page.keyboard.press('Enter');
+    await enter(page, `${bed().busybox}:1.35`);
     await page.locator('#form[aria-busy=true]').waitFor();
-    await page.locator('#image').fill('???');
-    await page.keyboard.press('Enter');
+    await enter(page, '???');
     await page.locator('#form[aria-busy=false]').waitFor();
   });
 
   test('another tag is chosen from those that there are', async (t) => {
-    const page = await open(t, busybox());
-    await untilShown(page);
+    const page = await openImage(t, busybox());
     await page.getByRole('button', { name: 'Choose a tag' }).click();
     await page.getByRole('option', { name: 'musl' }).click();
     await page.locator('h2', { hasText: `${bed().busybox}:musl` }).waitFor();
   });
 
   test('users of an old Docker are warned of layers that it cannot load', async (t) => {
-    const page = await open(t, `/?${image('test/zstd')}`);
-    await untilShown(page);
+    const page = await openImage(t, `/?${image('test/zstd')}`);
     await page.getByText('Docker before version 23 cannot load this image').waitFor();
     await page.goto(bed().url + busybox());
     await untilShown(page);
@@ -492,8 +475,7 @@ suite('the page in Chromium', {
   });
 
   test('the checksum is computed on demand, by the keyboard too, for as long as the file is the same', async (t) => {
-    const page = await open(t, busybox());
-    await untilShown(page);
+    const page = await openImage(t, busybox());
     const answer = Promise.withResolvers<void>();
     await page.route(/checksum=1$/, async (route) => {
       await answer.promise;
@@ -518,8 +500,7 @@ suite('the page in Chromium', {
   });
 
   test('a failing checksum is reported, and the download stays', async (t) => {
-    const page = await open(t, busybox());
-    await untilShown(page);
+    const page = await openImage(t, busybox());
     const title = 'You have used up your data for today.';
     const body = JSON.stringify({ title, detail: 'x', status: 429, retryAfter: 60 });
     await page.route(/checksum=1$/, (route) =>
@@ -535,8 +516,7 @@ suite('the page in Chromium', {
   });
 
   test('the metalink is beside the line for aria2c', async (t) => {
-    const page = await open(t, busybox());
-    await untilShown(page);
+    const page = await openImage(t, busybox());
     const link = page.getByRole('link', { name: 'Metalink' });
     assert.equal(await link.isVisible(), false);
     await page.getByLabel('aria2c', { exact: true }).check();
@@ -547,8 +527,7 @@ suite('the page in Chromium', {
   // All contexts have one clipboard.
   suite('the clipboard', { concurrency: 1 }, () => {
     test('commands are for the shell, resume, and can be copied', async (t) => {
-      const page = await open(t, busybox(), { permissions: ['clipboard-read', 'clipboard-write'] });
-      await untilShown(page);
+      const page = await openImage(t, busybox(), { permissions: ['clipboard-read', 'clipboard-write'] });
       const { digest } = bed().images.busybox.descriptor;
       const pinned = { images: [`${bed().busybox}:latest@${digest}`], platform: 'linux/amd64' };
       const url = bed().url + downloadUrl({ ...pinned, format: 'docker' });
@@ -603,8 +582,7 @@ suite('the page in Chromium', {
     });
 
     test('an OCI layout is loaded by other tools, and its link says what it is', async (t) => {
-      const page = await open(t, busybox(), { permissions: ['clipboard-read', 'clipboard-write'] });
-      await untilShown(page);
+      const page = await openImage(t, busybox(), { permissions: ['clipboard-read', 'clipboard-write'] });
       await page.getByText('Advanced', { exact: true }).click();
       await page.locator('#format').selectOption('oci');
       await page.locator('#download[href*="format=oci"]').waitFor();

@@ -7,7 +7,7 @@ import { image, layer } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
 import { type Registry, registryUser, startRegistry } from '../support/registry.ts';
-import { assertAccessible, assertFits, createOpener, startChromium, untilShown } from './browser.ts';
+import { assertAccessible, assertFits, createOpener, savedBy, startChromium, untilShown } from './browser.ts';
 
 suite('a private image on the page', { skip: skipUnless('chromium', 'docker-registry') }, () => {
   const cleanup = new AsyncDisposableStack();
@@ -62,18 +62,15 @@ suite('a private image on the page', { skip: skipUnless('chromium', 'docker-regi
     await page.locator('#tools').getByText('curl', { exact: true }).click();
     assert.match(await line.innerText(), /^curl -u alice -fL .* \|\| .* curl -u alice -sSL /);
 
-    const saving = page.waitForEvent('download');
-    await page.locator('#download').click();
-    const saved = await saving;
+    const saved = await savedBy(page.locator('#download'));
     assert.equal(saved.suggestedFilename(), 'org_app_v1.tar');
     assert.ok((await stat(await saved.path())).size > 1000);
 
     await page.getByText('Advanced', { exact: true }).click();
     await page.locator('#format').selectOption('rootfs');
     await page.locator('#file', { hasText: 'rootfs' }).waitFor();
-    const unpacking = page.waitForEvent('download');
-    await page.locator('#download').click();
-    assert.ok((await stat(await (await unpacking).path())).size > 1000);
+    const unpacked = await savedBy(page.locator('#download'));
+    assert.ok((await stat(await unpacked.path())).size > 1000);
     assert.deepEqual(
       urls.filter((url) => url.includes('/dl/status')),
       [],
@@ -83,9 +80,8 @@ suite('a private image on the page', { skip: skipUnless('chromium', 'docker-regi
     await page.locator('#inside > summary').click();
     await page.getByRole('treeitem').first().click();
     await page.getByRole('treeitem', { name: /^app / }).click();
-    const file = page.waitForEvent('download');
-    await page.getByRole('link', { name: 'Download file' }).click();
-    assert.equal((await file).suggestedFilename(), 'app');
+    const file = await savedBy(page.getByRole('link', { name: 'Download file' }));
+    assert.equal(file.suggestedFilename(), 'app');
 
     const html = await page.content();
     const stored = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }]));

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { assertAccessible, assertFits, untilReady, untilShown, usePage } from './browser.ts';
+import { assertAccessible, assertFits, enter, savedBy, untilReady, untilShown, usePage } from './browser.ts';
 
 const PHONE = { viewport: { width: 375, height: 812 }, hasTouch: true, isMobile: true };
 
@@ -73,9 +73,8 @@ suite('the start page', {
   test('without scripts, an example links to the page of its download', async (t) => {
     const page = await open(t, '/', { javaScriptEnabled: false });
     await page.getByRole('link', { name: 'python:3.12-slim' }).click();
-    const started = page.waitForEvent('download');
-    await page.locator('#summary a').click();
-    assert.equal((await started).suggestedFilename(), 'python_3.12-slim.tar');
+    const saved = await savedBy(page.locator('#summary a'));
+    assert.equal(saved.suggestedFilename(), 'python_3.12-slim.tar');
   });
 
   test('while an image is looked up, the page says so in view', async (t) => {
@@ -85,8 +84,7 @@ suite('the start page', {
       await answer.promise;
       await route.continue();
     });
-    await page.locator('#image').fill('python:3.12-slim');
-    await page.keyboard.press('Enter');
+    await enter(page, 'python:3.12-slim');
     await page.getByText('Looking it up…').and(page.locator('#names')).waitFor();
     await assertAccessible(page, 'busy');
     answer.resolve();

@@ -12,7 +12,7 @@ suite('the page in every state', {
   concurrency: 3,
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
 }, () => {
-  const { bed, open } = usePage(async (prepared) => {
+  const { bed, open, openImage } = usePage(async (prepared) => {
     const { url } = prepared.registry;
     const small = await layer({ files: { 'etc/a': 'a' } });
     const of = (os: string, architecture: string, layers = [small]) =>
@@ -27,10 +27,7 @@ suite('the page in every state', {
     const files = ['model.safetensors', 'README.md'].map((title) => ({ title, content: title }));
     await push(url, 'test/model', 'latest', orasArtifact({ files }));
   });
-  const enter = (text: string) => async (page: Page) => {
-    await page.locator('#image').fill(text);
-    await page.keyboard.press('Enter');
-  };
+  const request = (text: string) => (page: Page) => enter(page, text);
   const image = (name: string): string => `image=${bed().registry.host}/${name}`;
   const busybox = (): string => `/?${image('library/busybox')}`;
 
@@ -80,7 +77,7 @@ suite('the page in every state', {
       () => '/',
       act(
         (page) => page.route('**/api/v1/image?*', () => {}),
-        enter('nginx:1.27'),
+        request('nginx:1.27'),
         visible('[aria-busy=true]'),
       ),
     ],
@@ -122,7 +119,7 @@ suite('the page in every state', {
     [
       'digest-alone',
       () => '/',
-      act((page) => enter(bed().images.busybox.descriptor.digest)(page), visible('[aria-invalid=true]')),
+      act((page) => enter(page, bed().images.busybox.descriptor.digest), visible('[aria-invalid=true]')),
     ],
     ['not-allowed', () => '/?image=evil.example/app', untilRefused],
     ['missing', () => `/?${image('test/nothing')}`, untilRefused],
@@ -165,8 +162,7 @@ suite('the page in every state', {
 
   test('forced colors show what is chosen', async (t) => {
     for (const colorScheme of ['light', 'dark'] as const) {
-      const page = await open(t, busybox(), { forcedColors: 'active', colorScheme });
-      await untilShown(page);
+      const page = await openImage(t, busybox(), { forcedColors: 'active', colorScheme });
       const outline = (selector: string) =>
         page.locator(selector).evaluate((element) => getComputedStyle(element).outlineStyle);
       assert.equal(await outline('#tools label:has(:checked)'), 'solid');
@@ -197,8 +193,7 @@ suite('the page in every state', {
       ['chinese', {}],
       ['chinese-narrow', { viewport: { width: 320, height: 640 } }],
     ] as const) {
-      const page = await open(t, busybox(), { locale: 'zh-CN', ...options });
-      await untilShown(page);
+      const page = await openImage(t, busybox(), { locale: 'zh-CN', ...options });
       const drawn = await page.evaluate(() =>
         ['镜', '像'].map((character) => {
           const canvas = document.createElement('canvas');
@@ -253,8 +248,7 @@ suite('the page in every state', {
     const page = await open(t);
     const border = () => page.locator('.field').evaluate((field) => getComputedStyle(field).borderColor);
     const valid = await border();
-    await page.locator('#image').fill('???');
-    await page.keyboard.press('Enter');
+    await enter(page, '???');
     await page.locator('#image[aria-invalid=true]').waitFor();
     assert.notEqual(await border(), valid);
     await assertAccessible(page, 'invalid');
@@ -264,8 +258,7 @@ suite('the page in every state', {
     const long = 'test/a-name-that-is-longer-than-a-line';
     await push(bed().registry.url, long, 'latest', bed().images.shared1);
     const path = `/?${image(long)}&${image('test/zstd')}`;
-    const page = await open(t, path, { viewport: { width: 320, height: 640 } });
-    await untilShown(page);
+    const page = await openImage(t, path, { viewport: { width: 320, height: 640 } });
     await assertAccessible(page, 'bundle-narrow');
     await assertFits(page);
     const row = page.locator('#rows li').first();
@@ -278,8 +271,7 @@ suite('the page in every state', {
   });
 
   test('from right to left, what is in another script begins at the right, too', async (t) => {
-    const page = await open(t, busybox(), { locale: 'fa-IR' });
-    await untilShown(page);
+    const page = await openImage(t, busybox(), { locale: 'fa-IR' });
     const atRight = async (part: Locator, whole: Locator) => {
       const [inner, outer] = [await boxOf(part), await boxOf(whole)];
       const gap = outer.x + outer.width - inner.x - inner.width;

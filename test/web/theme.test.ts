@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { Page } from 'playwright-core';
 import { skipUnless } from '../support/packages.ts';
-import { assertAccessible, untilReady, untilShown, usePage } from './browser.ts';
+import { assertAccessible, enter, untilReady, untilShown, usePage } from './browser.ts';
 
 suite('the page by its own means', {
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
@@ -41,8 +41,7 @@ suite('the page by its own means', {
     for (const locale of ['en-GB', 'es-ES', 'fa-IR', 'ru-RU', 'zh-CN']) {
       const page = await open(t, '/', { locale });
       await page.context().setOffline(true);
-      await page.locator('#image').fill('nginx:1.27');
-      await page.keyboard.press('Enter');
+      await enter(page, 'nginx:1.27');
       await page.locator('#problem h2').waitFor();
       await assertAccessible(page, `offline-${locale}`);
       if (locale === 'en-GB') {
