@@ -8,10 +8,9 @@ import { formatReference } from '../../src/oci/reference.ts';
 
 suite('the arguments of save', () => {
   test('distinguish images, flags of save, and settings, in any order', () => {
-    const { query, output, settings } = parseSaveArguments([
-      ...['--cache-dir', '/c', 'busybox', '-o', '-', '--insecure-registries=r.lan:5000'],
-      ...['--platform', 'linux/arm64', 'r.lan:5000/a:1', '--format=oci'],
-    ]);
+    const line =
+      '--cache-dir /c busybox -o - --insecure-registries=r.lan:5000 --platform linux/arm64 r.lan:5000/a:1 --format=oci';
+    const { query, output, settings } = parseSaveArguments(line.split(' '));
     assert.deepEqual(query.references.map(formatReference), [
       'docker.io/library/busybox:latest',
       'r.lan:5000/a:1',
@@ -23,20 +22,9 @@ suite('the arguments of save', () => {
   });
 
   test('include the parameters of a download as flags', () => {
-    const { query, sidecars, settings } = parseSaveArguments([
-      ...[
-        'app:2.1',
-        '--have',
-        'app:2.0',
-        '--have=base',
-        '--parts',
-        '4GiB',
-        '--part=2',
-        '--checksum',
-        '--metalink',
-      ],
-      ...['--platform', 'all', '--format', 'oci', '--cache-dir', '/c'],
-    ]);
+    const line =
+      'app:2.1 --have app:2.0 --have=base --parts 4GiB --part=2 --checksum --metalink --platform all --format oci --cache-dir /c';
+    const { query, sidecars, settings } = parseSaveArguments(line.split(' '));
     assert.deepEqual(query.references.map(formatReference), ['docker.io/library/app:2.1']);
     assert.deepEqual(query.have?.references.map(formatReference), [
       'docker.io/library/app:2.0',
@@ -125,34 +113,30 @@ suite('the arguments of save', () => {
       assert.equal(parseSaveArguments(['--platform', 'amd64'], listed).query.ownPlatforms, undefined);
     });
 
-  for (const [what, args, mistake] of [
-    ['no image', ['-o', 'x.tar'], /^Name an image/],
-    ['an image that is none', ['BUSYBOX'], /BUSYBOX/],
-    ['a platform that is none', ['busybox', '--platform', 'linux'], /platform/],
-    [
-      'a format that is none',
-      ['busybox', '--format', 'zip'],
-      /^--format is "zip", but must be docker, oci, /,
-    ],
+  for (const [what, line, mistake] of [
+    ['no image', '-o x.tar', /^Name an image/],
+    ['an image that is none', 'BUSYBOX', /BUSYBOX/],
+    ['a platform that is none', 'busybox --platform linux', /platform/],
+    ['a format that is none', 'busybox --format zip', /^--format is "zip", but must be docker, oci, /],
     [
       'several platforms in the format of Docker',
-      ['busybox', '--platform', 'all'],
+      'busybox --platform all',
       /^Several platforms require --format oci/,
     ],
-    ['a size that is none', ['busybox', '--parts', 'large'], /^--parts is "large"/],
-    ['a part without its size', ['busybox', '--part', '2'], /^--parts is missing\. .* --parts 4GiB\.$/],
+    ['a size that is none', 'busybox --parts large', /^--parts is "large"/],
+    ['a part without its size', 'busybox --part 2', /^--parts is missing\. .* --parts 4GiB\.$/],
     [
       'referrers in a format that cannot hold them',
-      ['busybox', '--referrers'],
+      'busybox --referrers',
       /^--referrers requires --format oci\./,
     ],
-    ['a flag with another value', ['busybox', '--checksum=yes'], /^--checksum is "yes"/],
-    ['an output without a value', ['busybox', '-o'], /^-o: a value is missing/],
+    ['a flag with another value', 'busybox --checksum=yes', /^--checksum is "yes"/],
+    ['an output without a value', 'busybox -o', /^-o: a value is missing/],
   ] as const) {
     test(`${what} is a mistake in words`, () => {
       const refuse = (error: unknown): boolean =>
         error instanceof UsageError && mistake.test(error.message) && !/&|parameter/.test(error.message);
-      assert.throws(() => parseSaveArguments(args), refuse);
+      assert.throws(() => parseSaveArguments(line.split(' ')), refuse);
     });
   }
 });

@@ -8,6 +8,13 @@ import type { Config } from '../../src/config/schema.ts';
 import { formatPlatform } from '../../src/oci/platform.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
+const WITHOUT_DEFAULT = (
+  'allow allowFile denyFile policy allowClientsFile denyClientsFile redisUrl redisPasswordFile ' +
+  'redisSentinelUser redisSentinelPasswordFile redisTlsCaFile redisTlsCertFile redisTlsKeyFile ' +
+  'redisKeyFile metricsPort operatorName operatorContact acmeEmail acmeDnsHook acmeProfile ' +
+  'acmePreferredChain acmeEabKid acmeEabKeyFile acmeFallbackDirectory acmeFallbackEabKid ' +
+  'acmeFallbackEabKeyFile acmeCaFile tlsCertFile tlsKeyFile certsDir'
+).split(' ');
 const nowhere = join(import.meta.dirname, 'no-such-folder');
 
 function load(sources: Partial<Sources> = {}): Config {
@@ -41,29 +48,16 @@ suite('the sources of settings', () => {
     const { defaultPlatform, ...config } = load();
     assert.equal(formatPlatform(defaultPlatform), 'linux/amd64');
     assert.deepEqual(config, {
+      ...Object.fromEntries(WITHOUT_DEFAULT.map((name) => [name, undefined])),
       source: 'registry',
       host: '127.0.0.1',
       port: 8080,
       workers: 1,
-      allow: undefined,
       deny: [],
-      allowFile: undefined,
-      denyFile: undefined,
-      policy: undefined,
       allowClients: [],
       denyClients: [],
-      allowClientsFile: undefined,
-      denyClientsFile: undefined,
       trustProxy: [],
       replicas: [],
-      redisUrl: undefined,
-      redisPasswordFile: undefined,
-      redisSentinelUser: undefined,
-      redisSentinelPasswordFile: undefined,
-      redisTlsCaFile: undefined,
-      redisTlsCertFile: undefined,
-      redisTlsKeyFile: undefined,
-      redisKeyFile: undefined,
       tagTtl: 0,
       maxConnections: 10_000,
       connectionsPerClient: 256,
@@ -83,41 +77,25 @@ suite('the sources of settings', () => {
       registryNames: [],
       insecureRegistries: [],
       metricsHost: '127.0.0.1',
-      metricsPort: undefined,
       drain: 30_000,
       maxImageSize: 0,
       maxUnpackedSize: 64 * 2 ** 30,
       contentsOnDemand: 64 * 2 ** 20,
       searchUrl: new URL('https://hub.docker.com/v2/search/repositories/'),
-      operatorName: undefined,
-      operatorContact: undefined,
       httpsPort: 8443,
       tls: 'off',
       domains: [],
-      acmeEmail: undefined,
       acmeDirectory: 'https://acme-v02.api.letsencrypt.org/directory',
       acmeStaging: false,
       acmeClient: 'auto',
       acmeChallenge: 'auto',
-      acmeDnsHook: undefined,
       acmeDnsResolvers: [],
-      acmeProfile: undefined,
-      acmePreferredChain: undefined,
-      acmeEabKid: undefined,
-      acmeEabKeyFile: undefined,
-      acmeFallbackDirectory: undefined,
-      acmeFallbackEabKid: undefined,
-      acmeFallbackEabKeyFile: undefined,
-      acmeCaFile: undefined,
-      tlsCertFile: undefined,
-      tlsKeyFile: undefined,
       logFormat: 'auto',
       logLevel: 'info',
       cacheSize: 20 * 2 ** 30,
       readAhead: 256 * 2 ** 20,
       staleIfError: 86_400_000,
       registries: new Map(),
-      certsDir: undefined,
       pull: 'always',
       pulls: 2,
       pullQueue: 16,

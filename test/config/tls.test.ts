@@ -5,8 +5,11 @@ import { ConfigError, loadConfig } from '../../src/config/loader.ts';
 import type { Config } from '../../src/config/schema.ts';
 
 const home = join(import.meta.dirname, 'no-such-folder');
-const EMAIL = ['--acme-email', 'ops@example.org'];
-const FILES = ['--tls-cert-file', '/c.pem', '--tls-key-file', '/k.pem'];
+const MAIL = '--acme-email ops@example.org';
+const EMAIL = MAIL.split(' ');
+const CERTIFICATE = '--tls-cert-file /c.pem --tls-key-file /k.pem';
+
+const wordsOf = (line: string): string[] => line.split(' ').filter((word) => word !== '');
 
 function load(argv: readonly string[]): Config {
   return loadConfig({ argv, environment: {}, home, isRoot: false });
@@ -28,32 +31,24 @@ function mistakesOf(argv: readonly string[]): readonly string[] {
 }
 
 suite('the source of the certificate', () => {
-  const modes: [string, string[], unknown[]][] = [
-    ['nothing', [], ['off', '127.0.0.1', 8080, 8443]],
-    ['a domain', ['--domains', 'dl.example.org', ...EMAIL], ['acme', '::', 80, 443]],
-    [
-      'a domain on a host',
-      ['--domains', 'a.example', '--host', '192.0.2.7', ...EMAIL],
-      ['acme', '192.0.2.7', 80, 443],
-    ],
-    ['files', FILES, ['files', '127.0.0.1', 8080, 8443]],
+  const modes: [string, string, unknown[]][] = [
+    ['nothing', '', ['off', '127.0.0.1', 8080, 8443]],
+    ['a domain', `--domains dl.example.org ${MAIL}`, ['acme', '::', 80, 443]],
+    ['a domain on a host', `--domains a.example --host 192.0.2.7 ${MAIL}`, ['acme', '192.0.2.7', 80, 443]],
+    ['files', CERTIFICATE, ['files', '127.0.0.1', 8080, 8443]],
     [
       'files with domains',
-      [...FILES, '--tls', 'files', '--domains', 'a.example'],
+      `${CERTIFICATE} --tls files --domains a.example`,
       ['files', '127.0.0.1', 8080, 8443],
     ],
-    ['self-signed for all', ['--tls', 'self-signed', '--host', '::'], ['self-signed', '::', 8080, 8443]],
-    ['off for all', ['--tls', 'off', '--host', '0.0.0.0'], ['off', '0.0.0.0', 8080, 8443]],
-    ['a loopback host', ['--host', '127.9.9.9'], ['off', '127.9.9.9', 8080, 8443]],
-    ['localhost', ['--host', 'localhost'], ['off', 'localhost', 8080, 8443]],
-    [
-      'ports',
-      ['--domains', 'a.example', ...EMAIL, '--port', '8080', '--https-port', '1'],
-      ['acme', '::', 8080, 1],
-    ],
+    ['self-signed for all', '--tls self-signed --host ::', ['self-signed', '::', 8080, 8443]],
+    ['off for all', '--tls off --host 0.0.0.0', ['off', '0.0.0.0', 8080, 8443]],
+    ['a loopback host', '--host 127.9.9.9', ['off', '127.9.9.9', 8080, 8443]],
+    ['localhost', '--host localhost', ['off', 'localhost', 8080, 8443]],
+    ['ports', `--domains a.example ${MAIL} --port 8080 --https-port 1`, ['acme', '::', 8080, 1]],
   ];
-  for (const [what, argv, expected] of modes) {
-    test(`${what}: ${expected.join(' ')}`, () => assert.deepEqual(addresses(argv), expected));
+  for (const [what, line, expected] of modes) {
+    test(`${what}: ${expected.join(' ')}`, () => assert.deepEqual(addresses(wordsOf(line)), expected));
   }
 
   test('plain HTTP for other machines has to be asked for', () => {
@@ -66,48 +61,32 @@ suite('the source of the certificate', () => {
     }
   });
 
-  const mistakes: [string[], RegExp][] = [
-    [['--tls', 'acme', ...EMAIL], /needs --domains/],
-    [['--domains', 'dl.example.org'], /needs --acme-email/],
-    [['--tls', 'files'], /belong together/],
-    [['--tls-cert-file', '/c.pem'], /belong together/],
-    [['--tls', 'off', ...FILES], /are for --tls files, not for --tls off/],
-    [['--domains', 'a.example', ...EMAIL, ...FILES], /say --tls acme or --tls files/],
-    [['--tls', 'self-signed', '--port', '9', '--https-port', '9'], /both 9/],
+  const acme = `--domains a.example ${MAIL}`;
+  const mistakes: [string, RegExp][] = [
+    [`--tls acme ${MAIL}`, /needs --domains/],
+    ['--domains dl.example.org', /needs --acme-email/],
+    ['--tls files', /belong together/],
+    ['--tls-cert-file /c.pem', /belong together/],
+    [`--tls off ${CERTIFICATE}`, /are for --tls files, not for --tls off/],
+    [`${acme} ${CERTIFICATE}`, /say --tls acme or --tls files/],
+    ['--tls self-signed --port 9 --https-port 9', /both 9/],
+    [`${acme} --acme-staging true --acme-directory https://ca.example/d`, /two directories/],
+    [`${acme} --acme-fallback-eab-kid kid-2`, /set both --acme-fallback-eab-kid/],
+    [`${acme} --acme-challenge dns-01`, /needs --acme-dns-hook/],
+    [`--domains a.example,*.a.example ${MAIL}`, /\*\.a\.example in --domains needs --acme-dns-hook/],
+    [`--domains *.a.example ${MAIL} --acme-dns-hook /h`, /cannot be a wildcard/],
+    [`--domains a.example,192.0.2.7 ${MAIL} --acme-dns-hook /h`, /cannot validate an IP address/],
+    [`${acme} --acme-dns-resolvers ns1.example`, /must be an IP address/],
     [
-      [
-        '--domains',
-        'a.example',
-        ...EMAIL,
-        '--acme-staging',
-        'true',
-        '--acme-directory',
-        'https://ca.example/d',
-      ],
-      /two directories/,
-    ],
-  ];
-  const acme = ['--domains', 'a.example', ...EMAIL];
-  mistakes.push(
-    [[...acme, '--acme-fallback-eab-kid', 'kid-2'], /set both --acme-fallback-eab-kid/],
-    [[...acme, '--acme-challenge', 'dns-01'], /needs --acme-dns-hook/],
-    [['--domains', 'a.example,*.a.example', ...EMAIL], /\*\.a\.example in --domains needs --acme-dns-hook/],
-    [['--domains', '*.a.example', ...EMAIL, '--acme-dns-hook', '/h'], /cannot be a wildcard/],
-    [
-      ['--domains', 'a.example,192.0.2.7', ...EMAIL, '--acme-dns-hook', '/h'],
-      /cannot validate an IP address/,
-    ],
-    [[...acme, '--acme-dns-resolvers', 'ns1.example'], /must be an IP address/],
-    [
-      [...acme, '--acme-client', 'greenlock', '--acme-challenge', 'tls-alpn-01'],
+      `${acme} --acme-client greenlock --acme-challenge tls-alpn-01`,
       /--acme-challenge tls-alpn-01 does not work/,
     ],
-    [[...acme, '--acme-eab-kid', 'kid-1'], /set both --acme-eab-kid and --acme-eab-key-file/],
-    [[...acme, '--acme-client', 'greenlock', '--acme-profile', 'classic'], /--acme-profile does not work/],
-    [['--domains', '192.0.2.7', ...EMAIL, '--acme-client', 'greenlock'], /An IP address in --domains/],
-  );
-  for (const [argv, rule] of mistakes) {
-    test(`${argv.join(' ')} is refused`, () => assert.match(mistakesOf(argv).join('\n'), rule));
+    [`${acme} --acme-eab-kid kid-1`, /set both --acme-eab-kid and --acme-eab-key-file/],
+    [`${acme} --acme-client greenlock --acme-profile classic`, /--acme-profile does not work/],
+    [`--domains 192.0.2.7 ${MAIL} --acme-client greenlock`, /An IP address in --domains/],
+  ];
+  for (const [line, rule] of mistakes) {
+    test(`${line} is refused`, () => assert.match(mistakesOf(wordsOf(line)).join('\n'), rule));
   }
 });
 
@@ -130,16 +109,9 @@ suite('domains and the authority', () => {
     assert.deepEqual(domains, ['203.0.113.7', '2001:db8::1']);
   });
 
-  for (const value of [
-    'localhost',
-    'a.*.example',
-    '192.0.2.400',
-    '[::1]',
-    'a..example',
-    '-a.example',
-    'a_b.example',
-    'https://a.example',
-  ]) {
+  const unusable =
+    'localhost a.*.example 192.0.2.400 [::1] a..example -a.example a_b.example https://a.example';
+  for (const value of wordsOf(unusable)) {
     test(`${value} is not accepted as a domain`, () => {
       assert.match(mistakesOf(['--domains', value, ...EMAIL]).join(), /must be a full host name/);
     });
