@@ -6,7 +6,7 @@ import { orasArtifact } from '../support/artifacts.ts';
 import { index, layer, image as made } from '../support/images.ts';
 import { skipUnless } from '../support/packages.ts';
 import { push } from '../support/push.ts';
-import { assertAccessible, assertFits, boxOf, OUTPUT, untilShown, usePage } from './browser.ts';
+import { assertAccessible, assertFits, boxOf, enter, OUTPUT, untilShown, usePage } from './browser.ts';
 
 suite('the page in every state', {
   concurrency: 3,
