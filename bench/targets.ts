@@ -116,7 +116,7 @@ export function compare(rows: Row[]): Target[] {
     onlyOnce('cold, 50 clients: GETs of blobs', gets?.blobGets, gets?.blobs),
     onlyOnce('cold, 50 clients: GETs of manifests', gets?.manifestGets, gets?.manifests),
     onlyOnce('without a cache, 20 clients: GETs of manifests', crowd?.manifestGets, crowd?.manifests),
-    atMost('without a cache, 20 clients: GETs of each blob', crowd, 4),
+    atMost('without a cache, 20 clients: GETs of each blob', crowd, 2),
     atMost('cold, 8 ranges at once: GETs of each blob', measured.get('dockerproxy-ranges-8')?.details, 2),
     target(
       '200 slow clients: memory of each above idle',

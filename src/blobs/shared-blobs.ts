@@ -7,6 +7,7 @@ import type { MemoryCaches } from '../util/memory-caches.ts';
 import { relay } from '../util/streams.ts';
 import { createAdaptiveChunkSizes } from './chunk-size.ts';
 import { FileStream } from './growing-file.ts';
+import type { PatienceLimits } from './patience.ts';
 import { SharedFetch } from './shared-fetch.ts';
 import { verifiedRest } from './verified-reader.ts';
 
@@ -24,38 +25,43 @@ export const sharingNothing: SharedBlobs = { before: (source) => source };
 
 /** Maximum bytes that all fetches keep in memory for their readers. */
 const LIMIT = 32 * 1024 * 1024;
+/** On a busy machine, equally fast clients wait for 3 % of the time at most. A slow client may delay the others by little more. */
+const PATIENCE: PatienceLimits = { least: 250, share: 0.1 };
 
 /**
  * Shares the requests for whole blobs. A reader joins a fetch whose first bytes are still in memory. A reader that is
- * slower than the fastest one, and falls behind the bytes in memory, requests the rest by range.
+ * much slower than the others, and falls behind the bytes in memory, requests the rest by range.
  */
-export function createSharedBlobs(caches: MemoryCaches): SharedBlobs {
+export function createSharedBlobs(caches: MemoryCaches, patience: PatienceLimits = PATIENCE): SharedBlobs {
   const budget = { limit: LIMIT, held: 0 };
   caches.list({ name: 'recent-bytes', limit: LIMIT, bytes: () => budget.held });
   const fetches = new Map<string, SharedFetch>();
   const buffers = createBufferPool(0);
   const paces = createAdaptiveChunkSizes();
 
-  const begin = (key: string, blob: Descriptor, source: BlobReader): SharedFetch => {
+  const begin = (key: string, repository: string, blob: Descriptor, source: BlobReader): SharedFetch => {
     const onEnd = (): void => {
       if (fetches.get(key) === fetch) fetches.delete(key);
     };
-    const fetch = new SharedFetch({ blob, source, budget, onEnd });
+    const expectsReaders = (): boolean =>
+      [...fetches].some(([other, { isReceived }]) => isReceived && other.startsWith(repository));
+    const fetch = new SharedFetch({ blob, source, budget, patience, expectsReaders, onEnd });
     fetches.set(key, fetch);
     return fetch;
   };
 
   const join = async (
-    key: string,
+    repository: string,
     blob: Descriptor,
     source: BlobReader,
     reader: { position: number },
     signal: AbortSignal,
   ): Promise<{ fetch: SharedFetch; leave: () => void }> => {
+    const key = `${repository}${blob.digest} ${blob.size}`;
     for (;;) {
       const known = fetches.get(key);
       const shared = known?.hasStart ? known : undefined;
-      const fetch = shared ?? begin(key, blob, source);
+      const fetch = shared ?? begin(key, repository, blob, source);
       try {
         return { fetch, leave: await fetch.join(reader, signal) };
       } catch (error) {
@@ -85,8 +91,7 @@ export function createSharedBlobs(caches: MemoryCaches): SharedBlobs {
       async read(blob, range = { start: 0, end: blob.size }, signal) {
         if (range.start > 0 || range.end < blob.size) return source.read(blob, range, signal);
         const reader = { position: 0 };
-        const key = `${registry}/${path}@${blob.digest} ${blob.size}`;
-        const { fetch, leave } = await join(key, blob, source, reader, signal);
+        const { fetch, leave } = await join(`${registry}/${path}@`, blob, source, reader, signal);
         const parts = async function* (ended: AbortSignal): AsyncGenerator<Readable, void> {
           const onMove = (position: number): void => {
             reader.position = position;

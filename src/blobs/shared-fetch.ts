@@ -7,6 +7,7 @@ import { destroyOnAbort } from '../util/aborted.ts';
 import { DirectStream, send } from '../util/streams.ts';
 import { untilAborted } from '../util/until-aborted.ts';
 import type { GrowingFile } from './growing-file.ts';
+import { createPatience, type Patience, type PatienceLimits } from './patience.ts';
 import {
   createRecentBytes,
   type LentBytes,
@@ -18,6 +19,10 @@ export interface SharedFetchOptions {
   readonly blob: Descriptor;
   readonly source: BlobReader;
   readonly budget: RecentBytesBudget;
+  /** Limits how long readers that have all bytes wait for slower ones. */
+  readonly patience: PatienceLimits;
+  /** Returns whether readers of the previous blob of an image will probably join soon. */
+  readonly expectsReaders: () => boolean;
   /** Called when no more readers may join, because the last one has left or the fetch has failed. */
   readonly onEnd: () => void;
 }
@@ -36,7 +41,10 @@ const AHEAD = 64 * 1024;
 /** Maximum checkpoints of a blob, and minimum bytes between two of them. */
 const [MOST_CHECKPOINTS, CHECKPOINT_BYTES] = [256, 1024 * 1024] as const;
 
-/** One fetch of a whole blob for several readers, at the pace of the fastest one, without a file. */
+/**
+ * One fetch of a whole blob for several readers, without a file. It waits for slower readers that still need the oldest
+ * bytes in memory. If the others have waited for too long, it continues at the pace of the fastest one.
+ */
 export class SharedFetch implements GrowingFile {
   readonly file = undefined;
   readonly #size: number;
@@ -45,22 +53,30 @@ export class SharedFetch implements GrowingFile {
   readonly #listeners = new Set<() => void>();
   readonly #abandoned = new AbortController();
   readonly #begun: Promise<void>;
+  readonly #budget: RecentBytesBudget;
+  readonly #patience: Patience;
+  readonly #expectsReaders: () => boolean;
   readonly #onEnd: () => void;
   readonly #checkpoints: Checkpoint[];
   #received = 0;
+  /** The fetch waits for no reader before this position. */
+  #waitsFrom = 0;
   #failure: Error | undefined;
   /** Set while the fetch waits for its readers. */
   #sink: ChunkSink | undefined;
 
-  constructor({ blob, source, budget, onEnd }: SharedFetchOptions) {
+  constructor({ blob, source, budget, patience, expectsReaders, onEnd }: SharedFetchOptions) {
     this.#size = blob.size;
+    this.#budget = budget;
+    this.#patience = createPatience(patience, () => this.#giveUp());
+    this.#expectsReaders = expectsReaders;
     this.#onEnd = onEnd;
     this.#checkpoints = [{ at: 0, hash: digestHash(blob.digest) }];
     this.#recent = createRecentBytes({
       budget,
       window: WINDOW,
       positions: () => this.#neededPositions(),
-      mustKeep: () => this.#furthest(),
+      mustKeep: () => this.#slowest(),
     });
     const begun = Promise.withResolvers<void>();
     this.#begun = begun.promise;
@@ -86,12 +102,18 @@ export class SharedFetch implements GrowingFile {
     return this.#received === 0 || this.#recent.has(0);
   }
 
+  /** Set once the source has sent the whole blob. */
+  get isReceived(): boolean {
+    return this.#received === this.#size;
+  }
+
   lend(position: number): LentBytes | undefined {
     return this.#recent.lend(position);
   }
 
   onChange(call: () => void): () => void {
     this.#listeners.add(call);
+    if (this.#sink !== undefined) this.#regulate();
     return () => this.#listeners.delete(call);
   }
 
@@ -104,7 +126,11 @@ export class SharedFetch implements GrowingFile {
   async join(reader: { readonly position: number }, signal: AbortSignal): Promise<() => void> {
     this.#readers.add(reader);
     const leave = (): void => {
-      if (!this.#readers.delete(reader) || this.#readers.size > 0) return;
+      if (!this.#readers.delete(reader)) return;
+      if (this.#readers.size > 0) {
+        this.moved();
+        return;
+      }
       this.#onEnd();
       this.#abandoned.abort();
       this.#recent.clear();
@@ -118,10 +144,10 @@ export class SharedFetch implements GrowingFile {
     return leave;
   }
 
-  /** Continues the fetch if its fastest reader wants more. */
+  /** Continues a fetch that waited for its readers, because one has moved. */
   moved(): void {
     const sink = this.#sink;
-    if (sink === undefined || !this.#isWanted()) return;
+    if (sink === undefined || !this.#regulate()) return;
     this.#sink = undefined;
     sink.emit('drain');
   }
@@ -139,7 +165,7 @@ export class SharedFetch implements GrowingFile {
       this.#recent.add(start, chunk, release);
       this.#note(stream instanceof DirectStream ? stream.hashSoFar() : undefined);
       this.#notify();
-      const isWanted = this.#isWanted();
+      const isWanted = this.#regulate();
       if (!isWanted) this.#sink = sink;
       return isWanted;
     });
@@ -157,8 +183,33 @@ export class SharedFetch implements GrowingFile {
       this.#checkpoints.push({ at: this.#received, hash: hash.copy() });
   }
 
-  #isWanted(): boolean {
-    return this.#received < this.#furthest() + AHEAD;
+  /**
+   * Returns whether the fetch continues: the fastest reader wants more, and no slower one still needs the oldest bytes
+   * in memory.
+   */
+  #regulate(): boolean {
+    const isWanted = this.#received < this.#furthest() + AHEAD;
+    const isHeld = isWanted && this.#received - this.#slowest() >= WINDOW;
+    // Readers that share a busy processor take turns. While most of them have bytes to send, they lose no time.
+    this.#patience.update(isHeld && 2 * this.#listeners.size >= this.#readers.size);
+    return isWanted && !isHeld;
+  }
+
+  /** Stops waiting for the slowest readers. */
+  #giveUp(): void {
+    this.#waitsFrom = this.#received - WINDOW / 2;
+    this.moved();
+  }
+
+  /** Returns the position of the slowest reader that the fetch waits for. */
+  #slowest(): number {
+    let slowest = this.#furthest();
+    if (this.#budget.held > this.#budget.limit) return slowest;
+    if (this.#waitsFrom === 0 && this.#recent.has(0) && this.#expectsReaders()) return 0;
+    for (const { position } of this.#readers) {
+      if (position >= this.#waitsFrom && this.#recent.has(position)) slowest = Math.min(slowest, position);
+    }
+    return slowest;
   }
 
   #furthest(): number {

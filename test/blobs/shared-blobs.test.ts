@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
+import type { PatienceLimits } from '../../src/blobs/patience.ts';
 import { createSharedBlobs, sharingNothing } from '../../src/blobs/shared-blobs.ts';
 import { detail } from '../../src/errors/details.ts';
 import { ServiceError } from '../../src/errors.ts';
@@ -23,10 +24,15 @@ interface Setup {
   held(): number;
 }
 
-function setUp(): Setup {
+/** Longer than any test. */
+const endless: PatienceLimits = { least: 2 ** 31 - 1, share: 0 };
+/** Bytes of a blob in memory while its fetch waits, with the largest chunk. */
+const WINDOW = 8 * 2 ** 20 + 64 * 1024;
+
+function setUp(patience?: PatienceLimits): Setup {
   const source = memorySource(sample, large);
   const caches = createMemoryCaches(() => 0);
-  const shared = createSharedBlobs(caches);
+  const shared = createSharedBlobs(caches, patience);
   return {
     source,
     reader: shared.before(source, REGISTRY, 'org/app'),
@@ -95,6 +101,48 @@ suite('blobs without a disk cache', () => {
     assert.deepEqual(slow.bytes(), large.bytes);
     assert.equal(source.reads.length, 2);
     assert.equal(held(), 0);
+  });
+
+  test('wait for a reader that is a little slower', async () => {
+    const { source, reader, held } = setUp(endless);
+    const slow = gated();
+    const sent = send(await reader.read(large.descriptor, undefined, always), slow.sink);
+    const fast = buffer(await reader.read(large.descriptor, undefined, always));
+    await waitFor(() => held() >= 8 * 2 ** 20);
+    for (let turns = 0; turns < 50; turns++) await new Promise(setImmediate);
+    assert.ok(held() <= WINDOW, `${held()} bytes held`);
+    slow.open();
+    await sent;
+    assert.deepEqual(slow.bytes(), large.bytes);
+    assert.deepEqual(await fast, large.bytes);
+    assert.equal(source.reads.length, 1);
+    assert.equal(held(), 0);
+  });
+
+  test('continue when the reader that they wait for leaves', async () => {
+    const { source, reader, held } = setUp(endless);
+    const slow = await reader.read(large.descriptor, undefined, always);
+    const sent = send(slow, gated().sink);
+    const fast = buffer(await reader.read(large.descriptor, undefined, always));
+    await waitFor(() => held() >= 8 * 2 ** 20);
+    slow.destroy();
+    await assert.rejects(sent);
+    assert.deepEqual(await fast, large.bytes);
+    assert.equal(source.reads.length, 1);
+  });
+
+  test('wait for readers of the previous blob of the repository', async () => {
+    const { source, reader, held } = setUp(endless);
+    const slow = gated();
+    const sent = send(await reader.read(sample.descriptor, undefined, always), slow.sink);
+    assert.deepEqual(await buffer(await reader.read(sample.descriptor, undefined, always)), sample.bytes);
+    const next = buffer(await reader.read(large.descriptor, undefined, always));
+    await waitFor(() => held() >= 8 * 2 ** 20 + sample.bytes.length);
+    slow.open();
+    await sent;
+    assert.deepEqual(await buffer(await reader.read(large.descriptor, undefined, always)), large.bytes);
+    assert.deepEqual(await next, large.bytes);
+    assert.equal(source.reads.length, 2);
   });
 
   test('run no further ahead than one chunk of the fastest reader', async () => {
