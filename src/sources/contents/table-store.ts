@@ -54,8 +54,9 @@ export function createDiskTables(folder: string, reserve: DiskQuota['reserve']):
     },
     async keep(layer, table) {
       const packed = await compress(encodeTable(table, layer.diffId));
-      if (!(await reserve(packed.length, async () => {}))) return;
-      await replaceFile(pathOf(layer), packed).catch(() => {});
+      // Without the file, its layer is read again, also if the folder was removed.
+      const hasRoom = await reserve(packed.length, () => {}).catch(() => false);
+      if (hasRoom) await replaceFile(pathOf(layer), packed).catch(() => {});
     },
   };
 }
