@@ -1,4 +1,4 @@
-import type { LookupFunction, OnReadOpts } from 'node:net';
+import type { LookupFunction } from 'node:net';
 // undici's index would load 85 more files, including fetch and WebSocket, which takes 60 ms and 14 MB.
 import buildConnector from 'undici/lib/core/connect.js';
 import type { ServiceError } from '../errors.ts';
@@ -7,6 +7,7 @@ import { nodeTls } from '../util/builtins.ts';
 import { trustSystemAuthorities } from '../util/system-authorities.ts';
 import type { Guard } from './guard.ts';
 import type { Lookup } from './name-lookup.ts';
+import type { ReadBuffers } from './read-buffers.ts';
 
 /**
  * Connects only to checked addresses: the lookup hook returns the addresses that it checked. Literal addresses need no
@@ -15,7 +16,7 @@ import type { Lookup } from './name-lookup.ts';
 export function connectorFor(
   lookup: Lookup,
   options: buildConnector.BuildOptions,
-  onread: OnReadOpts,
+  { onread, onreadTls }: Pick<ReadBuffers, 'onread' | 'onreadTls'>,
   check: Guard['checkAddresses'],
   tls: HostTls | undefined,
 ): buildConnector.connector {
@@ -36,12 +37,11 @@ export function connectorFor(
   };
   const shared = { ...options, allowH2: false, autoSelectFamily: true, lookup: hook };
   const plain = buildConnector({ ...shared, onread });
-  // TLS records are so small that pooling their buffers takes longer than allocating new ones.
   let secure: buildConnector.connector | undefined;
   return (target, callback) => {
     if (target.protocol !== 'https:') return plain(target, callback);
     try {
-      secure ??= buildConnector({ ...shared, ...tlsOptions(tls) });
+      secure ??= buildConnector({ ...shared, onread: onreadTls, ...tlsOptions(tls) });
     } catch (error) {
       return callback(error as Error, null);
     }

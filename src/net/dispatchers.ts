@@ -1,4 +1,3 @@
-import type { OnReadOpts } from 'node:net';
 import type { Dispatcher } from 'undici';
 import type buildConnector from 'undici/lib/core/connect.js';
 import Agent from 'undici/lib/dispatcher/agent.js';
@@ -8,6 +7,7 @@ import { connectorFor, tlsOptions } from './connector.ts';
 import type { Guard } from './guard.ts';
 import type { Lookup } from './name-lookup.ts';
 import { mending, type Ways, type WrapConnector } from './one-more-try.ts';
+import type { ReadBuffers } from './read-buffers.ts';
 import { HEAD_LIMIT } from './response-head.ts';
 
 /** Headers and TLS options for one origin, which no redirect takes to another origin. */
@@ -38,7 +38,7 @@ export interface DispatcherOptions {
   /** Milliseconds, as in `HttpClientOptions`. */
   readonly idleTimeout: number;
   readonly connectTimeout: number;
-  readonly onread: OnReadOpts;
+  readonly buffers: ReadBuffers;
   /** Watches pooled connections. */
   readonly watch: WrapConnector;
 }
@@ -46,7 +46,7 @@ export interface DispatcherOptions {
 type ProxyAgentClass = typeof import('undici').ProxyAgent;
 
 export function createDispatchers(options: DispatcherOptions): Dispatchers {
-  const { guard, own, strangerLookup, ownLookup, idleTimeout, connectTimeout, onread, watch } = options;
+  const { guard, own, strangerLookup, ownLookup, idleTimeout, connectTimeout, buffers, watch } = options;
   const common = {
     headersTimeout: idleTimeout,
     // Between two chunks; undici does not count while the reader holds the body back.
@@ -61,7 +61,7 @@ export function createDispatchers(options: DispatcherOptions): Dispatchers {
     single: dispatcher(mending, { ...common, pipelining: 0 }),
   });
   const direct = (check: Guard['checkAddresses'], lookup: Lookup, tls?: HostTls): Ways => {
-    const connect = connectorFor(lookup, { timeout: connectTimeout }, onread, check, tls);
+    const connect = connectorFor(lookup, { timeout: connectTimeout }, buffers, check, tls);
     return waysBy((wrap, pool) => new Agent({ ...pool, connect: wrap(connect) }));
   };
   // Apart, so that no request gets a connection that only another one was allowed.

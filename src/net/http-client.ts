@@ -56,10 +56,10 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const { lookup: strangerLookup = createStrangerLookup(), lookup: ownLookup = lookupBySystem } = options;
   const uptime = (): number => performance.now();
   const { caches = createMemoryCaches(uptime), large = createLargeDocuments(0) } = options;
-  const { onread, release } = createReadBuffers(READ_BUFFERS_KEPT, uptime, caches);
+  const buffers = createReadBuffers(READ_BUFFERS_KEPT, uptime, caches);
   const breaks = createBreakWatch();
   const dispatchers = createDispatchers({
-    ...{ guard, own, strangerLookup, ownLookup, idleTimeout, connectTimeout, onread },
+    ...{ guard, own, strangerLookup, ownLookup, idleTimeout, connectTimeout, buffers },
     watch: breaks.watch,
   });
   /** Origins whose responses the parser refuses unless they are repaired. */
@@ -89,7 +89,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
         answer.body.once('error', noteOdd);
         onAnswer(host, answer.status, answer.header);
         const holdLarge = <T>(work: () => Promise<T>): Promise<T> => large.read(work, signal);
-        return { ...answer, method, url, release, holdLarge };
+        return { ...answer, method, url, release: buffers.release, holdLarge };
       } catch (error) {
         if (!signal.aborted) onAnswer(host, undefined, () => undefined);
         throw error;

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type LookupFunction, type Socket } from 'node:net';
 import { suite, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { createReadBuffers, type ReadBuffers } from '../../src/net/read-buffers.ts';
 import { sampleBlob } from '../blobs/samples.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -28,6 +29,38 @@ async function connection({ onread }: ReadBuffers): Promise<Connection> {
     ]);
   const near = connect({ host: 'localhost', port, lookup, autoSelectFamily: true, onread });
   const [far] = (await once(server, 'connection')) as [Socket];
+  return {
+    near,
+    far,
+    async [Symbol.asyncDispose]() {
+      near.destroy();
+      far.destroy();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+/** Without a certificate, which a key that both sides know replaces. */
+const TLS = {
+  ciphers: 'PSK-AES128-GCM-SHA256',
+  maxVersion: 'TLSv1.2',
+} as const;
+const PSK = Buffer.alloc(16, 'key');
+const RECORD = 16 * 1024;
+
+async function tlsConnection({ onreadTls: onread }: ReadBuffers): Promise<Connection> {
+  const server = createTlsServer({ ...TLS, pskCallback: () => PSK });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  // The types of Node.js lack `onread`, which it documents.
+  const reading = { onread, highWaterMark: RECORD };
+  const near = connectTls({
+    ...{ ...TLS, ...reading, port, host: '127.0.0.1', checkServerIdentity: () => undefined },
+    pskCallback: () => ({ psk: PSK, identity: 'test' }),
+  });
+  const [far] = (await once(server, 'secureConnection')) as [Socket];
   return {
     near,
     far,
@@ -134,5 +167,72 @@ suite('memory that connections read into', () => {
     near.resume();
     await once(near, 'end');
     assert.equal(near.bytesRead, all.length);
+  });
+});
+
+suite('memory that TLS connections read into', () => {
+  test('loses no bytes, whether it is released or not', async () => {
+    // A whole number of records, too, because the end then follows a full record.
+    for (const length of [bytes.length, 300 * RECORD]) {
+      for (const isReleased of [true, false]) {
+        const buffers = createReadBuffers(1_000_000);
+        await using connected = await tlsConnection(buffers);
+        connected.far.end(bytes.subarray(0, length));
+        const chunks: Buffer[] = [];
+        for await (const chunk of connected.near as AsyncIterable<Buffer>) {
+          chunks.push(isReleased ? Buffer.from(chunk) : chunk);
+          if (isReleased) buffers.release(chunk);
+        }
+        assert(Buffer.concat(chunks).equals(bytes.subarray(0, length)));
+      }
+    }
+  });
+
+  test('passes records that arrive together as one chunk', async () => {
+    const buffers = createReadBuffers(1_000_000, () => 0);
+    await using connected = await tlsConnection(buffers);
+    const lengths: number[] = [];
+    connected.near.on('data', (chunk: Buffer) => {
+      lengths.push(chunk.length);
+      buffers.release(chunk);
+    });
+    connected.far.end(Buffer.alloc(500 * RECORD));
+    await once(connected.near, 'end');
+    assert(lengths.length < 400, `${lengths.length} chunks`);
+    assert(Math.max(...lengths) > RECORD);
+  });
+
+  test('passes a full record after a short one to a reader that waits', async () => {
+    const buffers = createReadBuffers(1_000_000);
+    await using connected = await tlsConnection(buffers);
+    const { near, far } = connected;
+    // Like the HTTP client, which reads only once this event has told it to.
+    near.on('readable', () => {});
+    far.write(Buffer.alloc(5_000));
+    await waitFor(() => near.readableLength === 5_000);
+    for (let round = 0; round < 8; round += 1) {
+      far.write(Buffer.alloc(RECORD));
+      let received = round === 0 ? -5_000 : 0;
+      while (received < RECORD) received += (await nextChunk(near)).length;
+      assert.equal(received, RECORD);
+    }
+  });
+
+  test('a reader that waits holds up the sender', async () => {
+    const buffers = createReadBuffers(1_000_000);
+    await using connected = await tlsConnection(buffers);
+    const { near, far } = connected;
+    const all = Buffer.alloc(64 * 1024 * 1024);
+    far.end(all);
+    await waitFor(() => near.readableLength >= near.readableHighWaterMark);
+    // Time enough to read all.
+    for (let turn = 0; turn < 200; turn += 1) await setImmediate();
+    assert(near.bytesRead < all.length / 2);
+    let received = 0;
+    near.on('data', (chunk: Buffer) => {
+      received += chunk.length;
+    });
+    await once(near, 'end');
+    assert.equal(received, all.length);
   });
 });
