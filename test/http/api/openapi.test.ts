@@ -42,27 +42,13 @@ suite('/openapi.json', { timeout: 600_000 }, () => {
 
   test('has every route that is meant for clients, and no other', async () => {
     const { paths } = await documentOf();
-    for (const path of [
-      '/dl',
-      '/dl/{image}.tar',
-      '/dl/status',
-      '/file',
-      '/healthz',
-      '/api/v1/info',
-      '/api/v1/image',
-      '/api/v1/delta',
-      '/api/v1/tags',
-      '/api/v1/search',
-      '/api/v1/limits',
-      '/api/v1/files',
-      '/api/v1/layers',
-      '/api/v1/referrers',
-      '/v2/',
-      '/v2/{name}/manifests/{reference}',
-      '/v2/{name}/blobs/{digest}',
-      '/v2/{name}/tags/list',
-      '/v2/{name}/referrers/{digest}',
-    ]) {
+    const routes = (
+      '/dl /dl/{image}.tar /dl/status /file /healthz /api/v1/info /api/v1/image /api/v1/delta ' +
+      '/api/v1/tags /api/v1/search /api/v1/limits /api/v1/files /api/v1/layers /api/v1/referrers ' +
+      '/v2/ /v2/{name}/manifests/{reference} /v2/{name}/blobs/{digest} /v2/{name}/tags/list ' +
+      '/v2/{name}/referrers/{digest}'
+    ).split(' ');
+    for (const path of routes) {
       assert.ok(paths[path]?.get?.summary, path);
     }
     assert.deepEqual(
