@@ -29,10 +29,16 @@ export async function followRedirects(
   let hop: Hop = { url, headers, remaining: MAX_REDIRECTS };
   for (;;) {
     const response = await send(hop);
-    const next = method === 'POST' ? undefined : nextHop(hop, response.status, response.header('location'));
-    if (next === undefined) return response;
+    try {
+      const next = method === 'POST' ? undefined : nextHop(hop, response.status, response.header('location'));
+      if (next === undefined) return response;
+      hop = next;
+    } catch (error) {
+      // Nothing reads the body of a refused redirect. A long one would keep its connection open forever.
+      response.body.on('error', () => {}).destroy();
+      throw error;
+    }
     await drain(response);
-    hop = next;
   }
 }
 

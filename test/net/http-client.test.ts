@@ -304,6 +304,19 @@ suite('the HTTP client speaks HTTP', () => {
     assert.equal(requests, 11);
   });
 
+  for (const location of ['/', 'http://[']) {
+    test(`it leaves no connection open after it refuses a redirect to ${location}`, async () => {
+      await using server = await serve((_request, response) => {
+        response.writeHead(302, { location }).end(Buffer.alloc(1_000_000));
+      });
+      const client = clientFor([`http://${server.host}`]);
+      const answer = client.request(new URL(`http://${server.host}/`), {}, never);
+      await assert.rejects(answer, { code: 'registry-failed' });
+      // Waits until all responses have ended.
+      await client.close();
+    });
+  }
+
   test('it sends a POST with its body and does not redirect it', async () => {
     const seen: unknown[] = [];
     await using server = await serve((request, response) => {
