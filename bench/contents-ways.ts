@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { DockerProxy } from '../test/support/dockerproxy.ts';
 import { startDockerd } from '../test/support/engines.ts';
 import { whyNot } from '../test/support/packages.ts';
 import { runOrThrow } from '../test/support/process.ts';
@@ -9,6 +10,7 @@ import { startOverTls } from './dockerproxy-over-tls.ts';
 import type { RowId } from './figures.ts';
 import { measureServer } from './measure-server.ts';
 import { runMetered } from './metered-command.ts';
+import { measureSlowClients } from './slow-clients-way.ts';
 import type { Stage } from './stage.ts';
 import type { Measurement, Way } from './ways.ts';
 
@@ -34,6 +36,7 @@ export function contentsWays(stage: Stage): Way[] {
         repetitions: REPETITIONS,
         measure: async () => measureRootfs(stage, await whole(), kind),
       },
+      ...(kind === 'large' ? [slowClientsOf(stage, whole)] : []),
       {
         ids: [`classic-cold-${kind}`, `classic-warm-${kind}`],
         repetitions: 1,
@@ -63,6 +66,20 @@ export function contentsWays(stage: Stage): Way[] {
       },
     ];
   });
+}
+
+function slowClientsOf(stage: Stage, image: () => Promise<ContentsImage>): Way {
+  const id = 'rootfs-slow-100';
+  return {
+    ids: [id],
+    repetitions: 1,
+    async measure() {
+      const { repository } = await image();
+      const path = `/dl?myimage=${stage.registry.host}/${repository}&format=rootfs`;
+      const urlOf = ({ url }: DockerProxy): string => `${url}${path}`;
+      return [await measureSlowClients(stage, { id, clients: 100, moreClients: 200, urlOf })];
+    },
+  };
 }
 
 /** @param share the share of the files of the whole image */

@@ -75,6 +75,7 @@ export const rowNames = {
   'nginx-static-50': 'nginx, static file, 50 clients',
   'rootfs-cold-large': 'DockerProxy, root file system, cold, large files',
   'rootfs-warm-large': 'DockerProxy, root file system, warm, large files',
+  'rootfs-slow-100': 'DockerProxy, root file system, warm, 100 slow',
   'rootfs-end-large': 'DockerProxy, last bytes of a root file system, large files',
   'file-last-large': 'DockerProxy, last file of a layer, large files',
   'files-list-large': 'DockerProxy, list of a directory, large files',

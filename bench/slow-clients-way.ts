@@ -1,44 +1,58 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { DockerProxy } from '../test/support/dockerproxy.ts';
 import { type TemporaryFolder, temporaryFolder } from '../test/support/temporary-folder.ts';
 import { curl } from './curl.ts';
 import { archiveUrl, startOverTls } from './dockerproxy-over-tls.ts';
 import { describeDelay, watchEventLoop } from './event-loop.ts';
+import type { RowId } from './figures.ts';
 import { measureServer } from './measure-server.ts';
 import type { Stage } from './stage.ts';
 import type { Measurement, Way } from './ways.ts';
 
-const clients = 200;
-/**
- * The clients of the second crowd, the most that one curl serves at once. Its peak minus that of the first shows the
- * memory of each further client, without what the process takes once it is busy.
- */
-const moreClients = 300;
+/** Clients that read a megabyte a second, and the measured server. */
+export interface SlowClients {
+  readonly id: RowId;
+  /** The clients of the first crowd. */
+  readonly clients: number;
+  /**
+   * The clients of the second crowd; one curl serves at most 300 at once. Its peak minus that of the first shows the
+   * memory of each further client, without what the process takes once it is busy.
+   */
+  readonly moreClients: number;
+  urlOf(proxy: DockerProxy): string;
+}
+
 const seconds = 15;
 /** Milliseconds until an idle process has freed the memory of its startup, which would hide some memory of the clients. */
 const UNTIL_FREED_MS = 4_000;
 
-/** Measures the memory of each of many clients that read a megabyte a second for some time. */
 export function slowClientsWay(stage: Stage): Way {
+  const id = 'dockerproxy-slow-200';
+  const urlOf = (proxy: DockerProxy): string => archiveUrl(proxy, stage.registry, stage.image);
   return {
-    ids: ['dockerproxy-slow-200'],
+    ids: [id],
     essential: true,
     repetitions: 1,
-    measure: async () => [await measure(stage)],
+    measure: async () => [await measureSlowClients(stage, { id, clients: 200, moreClients: 300, urlOf })],
   };
 }
 
-async function measure(stage: Stage): Promise<Measurement> {
-  const { registry, signal, image, certificate } = stage;
+/** Measures the memory of each of many clients that read a megabyte a second for some time. */
+export async function measureSlowClients(
+  stage: Stage,
+  { id, clients, moreClients, urlOf }: SlowClients,
+): Promise<Measurement> {
+  const { signal, certificate } = stage;
   await using folder: TemporaryFolder = await temporaryFolder();
   const options = { signal, certificate: certificate.certificate };
   {
     // Another process fills the cache, so that its memory does not count as idle memory below.
     await using filler = await startOverTls(stage, folder);
-    await curl([archiveUrl(filler, registry, image)], options);
+    await curl([urlOf(filler)], options);
   }
   const loop = watchEventLoop(folder);
   await using proxy = await startOverTls(stage, folder, loop.env);
-  const url = archiveUrl(proxy, registry, image);
+  const url = urlOf(proxy);
   // The first client pays for loading and compiling modules, so it is not measured.
   await curl([url], options);
   await delay(UNTIL_FREED_MS, undefined, { signal });
@@ -62,7 +76,7 @@ async function measure(stage: Stage): Promise<Measurement> {
   const bytesPerFurtherClient = ((more.peakBytes ?? Number.NaN) - peakBytes) / (moreClients - clients);
   const kilobytes = (bytes: number): string => `${Math.round(bytes / 1000)} KB`;
   return {
-    id: 'dockerproxy-slow-200',
+    id,
     // The clients stop halfway, because only the bytes so far matter.
     figures: { ...figures, imageBytes: transfers.bytes },
     note: [

@@ -51,6 +51,15 @@ export function compare(rows: Row[]): Target[] {
     ratio(name, ids, ({ cpuSeconds }) => cpuSeconds, ['≤', limit]);
   const memory = (name: string, id: RowId, limit: number): Target =>
     target(name, figures(id)?.peakBytes, ['≤', limit * 1e6], (bytes) => `${Math.round(bytes / 1e6)} MB`);
+  const slowClients = (name: string, id: RowId, limit: number): Target[] => [
+    target(`${name}: memory of each above idle`, detail(id, 'bytesPerClient'), ['≤', limit], inKilobytes),
+    target(
+      `${name}: memory of each of 100 more`,
+      detail(id, 'bytesPerFurtherClient'),
+      ['≤', limit],
+      inKilobytes,
+    ),
+  ];
   const firstByte = ({ firstByteMs }: Figures) => firstByteMs;
   const seconds = (one: Figures) => one.seconds;
   /** Compares the seconds that DockerProxy adds to a direct download: over TLS and over plain HTTP. */
@@ -118,18 +127,8 @@ export function compare(rows: Row[]): Target[] {
     onlyOnce('without a cache, 20 clients: GETs of manifests', crowd?.manifestGets, crowd?.manifests),
     atMost('without a cache, 20 clients: GETs of each blob', crowd, 2),
     atMost('cold, 8 ranges at once: GETs of each blob', measured.get('dockerproxy-ranges-8')?.details, 2),
-    target(
-      '200 slow clients: memory of each above idle',
-      detail('dockerproxy-slow-200', 'bytesPerClient'),
-      ['≤', 150_000],
-      inKilobytes,
-    ),
-    target(
-      '200 slow clients: memory of each of 100 more',
-      detail('dockerproxy-slow-200', 'bytesPerFurtherClient'),
-      ['≤', 150_000],
-      inKilobytes,
-    ),
+    ...slowClients('200 slow clients', 'dockerproxy-slow-200', 150_000),
+    ...slowClients('100 slow clients of a root file system', 'rootfs-slow-100', 300_000),
     delay('cold, 50 clients', 'dockerproxy-cold-50'),
     delay('warm, 50 clients', warm50),
     delay('200 slow clients', 'dockerproxy-slow-200'),
