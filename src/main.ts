@@ -1,10 +1,15 @@
 #!/usr/bin/env node
+import { Buffer } from 'node:buffer';
 import process from 'node:process';
 import type { CommandName } from './cli/commands.ts';
 
 // libuv uses at most half of its threads for name lookups. With the default of four, two waiting lookups would leave two
 // threads for all files. Idle threads take hardly any memory. libuv reads this variable before its first thread starts.
 process.env.UV_THREADPOOL_SIZE ??= '8';
+
+// Node.js cuts a buffer of less than half this size out of a larger one, whose memory lasts as long as any part of it.
+// With the default of 64 KiB, these would include the chunks of slow downloads, which are freed one by one.
+Buffer.poolSize = 8 * 1024;
 
 type Command = (args: readonly string[]) => Promise<void>;
 
