@@ -24,8 +24,6 @@ const LARGEST = 256 * 1024;
 const FIRST = 64 * 1024;
 /** Bytes of a buffer for other connections. Each holds one buffer, and more for chunks that wait for the reader. */
 const SMALLEST = 16 * 1024;
-/** Bytes of the buffer of a fast TLS connection. More records rarely arrive together. */
-const LARGEST_RECORDS = 64 * 1024;
 /** Maximum bytes of a TLS record. After a shorter one, the sender has probably sent everything. */
 const RECORD = 16 * 1024;
 /** Milliseconds without received bytes after which a connection counts as paused. */
@@ -80,19 +78,19 @@ export function createReadBuffers(
     return taken;
   };
   /** Passes the first bytes of the memory that a connection has, and takes the next memory. */
-  const pass = (socket: Socket, memory: Buffer, length: number, largest: number): boolean => {
+  const pass = (socket: Socket, memory: Buffer, length: number): boolean => {
     // Otherwise, each of many small waiting chunks would hold a large buffer.
     const isCopied = isMostlyEmpty(memory.length, length);
     const chunk = isCopied ? Buffer.from(memory.subarray(0, length)) : memory.subarray(0, length);
     release(isCopied ? memory : memory.subarray(length));
     const wantsMore = socket.push(chunk);
     const { byteLength } = memory.buffer;
-    next = take(Math.min(nextSize(byteLength, memory.byteOffset + length, count(socket, length)), largest));
+    next = take(nextSize(byteLength, memory.byteOffset + length, count(socket, length)));
     return wantsMore;
   };
   /** Node.js calls this as a method of the socket, and requests the next buffer of that socket right afterwards. */
   function callback(this: Socket, length: number, into: Uint8Array): boolean {
-    return pass(this, into as Buffer, length, LARGEST);
+    return pass(this, into as Buffer, length);
   }
 
   const gatherings = new WeakMap<Socket, Gathering>();
@@ -103,7 +101,7 @@ export function createReadBuffers(
     const memory = gathering.extend(into as Buffer);
     const filled = memory.length - into.length + length;
     const rest = memory.subarray(filled);
-    if (length < RECORD || rest.length < RECORD) return pass(this, memory, filled, LARGEST_RECORDS);
+    if (length < RECORD || rest.length < RECORD) return pass(this, memory, filled);
     gathering.wait(memory.subarray(0, filled));
     next = rest;
     return this.readableLength < this.readableHighWaterMark;
