@@ -1,7 +1,12 @@
 /** Limits the time for which some readers of a fetch wait for the others. */
 export interface Patience {
-  /** Notes whether readers wait now. */
-  update(isWaiting: boolean): void;
+  /**
+   * Notes how readers wait from now on.
+   *
+   * @param weight the part of the time that counts: 0 if none wait, at most 1
+   * @returns false if they have waited for too long
+   */
+  update(weight: number): boolean;
 }
 
 export interface PatienceLimits {
@@ -21,21 +26,22 @@ export function createPatience(
   now: () => number = () => performance.now(),
 ): Patience {
   const start = now();
-  /** Milliseconds of all earlier waits. */
+  /** Milliseconds of all waits until `since`, each times its weight. */
   let waited = 0;
-  let since: number | undefined;
+  let since = start;
+  let weight = 0;
   let timer: NodeJS.Timeout | undefined;
-  const update = (isWaiting: boolean): void => {
+  const update = (next: number): boolean => {
     const time = now();
-    if (isWaiting && since === undefined) {
-      since = time;
-      const left = Math.max(least + share * (time - start) - waited, 0);
-      timer = setTimeout(onEnd, left).unref();
-    } else if (!isWaiting && since !== undefined) {
-      waited += time - since;
-      since = undefined;
+    waited += weight * (time - since);
+    since = time;
+    const left = least + share * (time - start) - waited;
+    if (next !== weight) {
+      weight = next;
       clearTimeout(timer);
+      if (weight > 0) timer = setTimeout(onEnd, Math.max(left / weight, 0)).unref();
     }
+    return weight === 0 || left > 0;
   };
   return { update };
 }

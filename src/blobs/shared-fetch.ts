@@ -19,7 +19,7 @@ export interface SharedFetchOptions {
   readonly blob: Descriptor;
   readonly source: BlobReader;
   readonly budget: RecentBytesBudget;
-  /** Limits how long readers that have all bytes wait for slower ones. */
+  /** Limits how long readers that have sent all received bytes wait for slower ones. */
   readonly patience: PatienceLimits;
   /** Returns whether readers of the previous blob of an image will probably join soon. */
   readonly expectsReaders: () => boolean;
@@ -38,6 +38,11 @@ interface Checkpoint {
 const WINDOW = 8 * 1024 * 1024;
 /** Bytes that are fetched ahead of the fastest reader. */
 const AHEAD = 64 * 1024;
+/**
+ * The part of a wait that counts while most readers have bytes to send. Readers that share a busy processor take turns, so
+ * they lose less time than they wait. The part is not zero, because the others may have stopped reading.
+ */
+const WEIGHT_OF_FEW = 0.2;
 /** Maximum checkpoints of a blob, and minimum bytes between two of them. */
 const [MOST_CHECKPOINTS, CHECKPOINT_BYTES] = [256, 1024 * 1024] as const;
 
@@ -68,7 +73,10 @@ export class SharedFetch implements GrowingFile {
   constructor({ blob, source, budget, patience, expectsReaders, onEnd }: SharedFetchOptions) {
     this.#size = blob.size;
     this.#budget = budget;
-    this.#patience = createPatience(patience, () => this.#giveUp());
+    this.#patience = createPatience(patience, () => {
+      this.#passSlowest();
+      this.moved();
+    });
     this.#expectsReaders = expectsReaders;
     this.#onEnd = onEnd;
     this.#checkpoints = [{ at: 0, hash: digestHash(blob.digest) }];
@@ -113,7 +121,8 @@ export class SharedFetch implements GrowingFile {
 
   onChange(call: () => void): () => void {
     this.#listeners.add(call);
-    if (this.#sink !== undefined) this.#regulate();
+    // More readers wait now, which may end the patience. The listener must be complete before it is called.
+    if (this.#sink !== undefined) queueMicrotask(() => this.moved());
     return () => this.#listeners.delete(call);
   }
 
@@ -132,6 +141,7 @@ export class SharedFetch implements GrowingFile {
         return;
       }
       this.#onEnd();
+      this.#patience.update(0);
       this.#abandoned.abort();
       this.#recent.clear();
     };
@@ -190,15 +200,16 @@ export class SharedFetch implements GrowingFile {
   #regulate(): boolean {
     const isWanted = this.#received < this.#furthest() + AHEAD;
     const isHeld = isWanted && this.#received - this.#slowest() >= WINDOW;
-    // Readers that share a busy processor take turns. While most of them have bytes to send, they lose no time.
-    this.#patience.update(isHeld && 2 * this.#listeners.size >= this.#readers.size);
-    return isWanted && !isHeld;
+    const weight = 2 * this.#listeners.size >= this.#readers.size ? 1 : WEIGHT_OF_FEW;
+    if (this.#patience.update(isHeld ? weight : 0)) return isWanted && !isHeld;
+    this.#passSlowest();
+    return true;
   }
 
   /** Stops waiting for the slowest readers. */
-  #giveUp(): void {
+  #passSlowest(): void {
+    this.#patience.update(0);
     this.#waitsFrom = this.#received - WINDOW / 2;
-    this.moved();
   }
 
   /** Returns the position of the slowest reader that the fetch waits for. */
