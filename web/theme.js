@@ -11,6 +11,10 @@
 	dataset.theme = read();
 	const show = () => {
 		const select = /** @type {HTMLSelectElement | null} */ (document.getElementById('theme'));
+		// The next element proves that the parser has all options. Some pages lack it.
+		const isParsed = select?.nextElementSibling || document.readyState !== 'loading';
+		if (!isParsed) return;
+		parsing.disconnect();
 		if (!select) return;
 		select.value = read();
 		select.onchange = () => {
@@ -22,6 +26,7 @@
 			}
 		};
 	};
-	// DOMContentLoaded would wait for the modules.
-	document.addEventListener('readystatechange', show, { once: true });
+	// Later events can follow the first frame, in which the choice must already have its width.
+	const parsing = new MutationObserver(show);
+	parsing.observe(document, { childList: true, subtree: true });
 }

@@ -89,6 +89,8 @@ suite('the first load of the page', {
       await using pieces = await serveInPieces(bed().url, path());
       await using visited = await visit(browser(), 'about:blank', { locale: 'fa-IR', ...PHONE });
       const { page } = visited;
+      // The choice of the theme has another width than the default one.
+      await page.addInitScript(() => localStorage.setItem('theme', 'dark'));
       await page.goto(pieces.url + path(), { waitUntil: 'commit' });
       for (let piece = pieces.send(); piece !== undefined; piece = pieces.send()) {
         await untilParsed(page, piece);
