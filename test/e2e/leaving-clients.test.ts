@@ -126,6 +126,7 @@ suite('a client that leaves at any time', { skip: skipUnless('docker-registry'),
         proxy.logs().filter(({ level }) => level >= ERROR),
         [],
       );
+      assert.equal(proxy.stderr(), '');
     });
   }
 });

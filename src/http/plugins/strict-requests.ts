@@ -49,7 +49,8 @@ export function refuseOddRequests(app: FastifyInstance): void {
     const { method, raw } = request;
     const { socket } = raw;
     const isOneTooMany = count(socket, 1) > PIPELINED_MAX;
-    reply.raw.on('close', () => count(socket, -1));
+    // More parts of a download wait for its end than Node.js expects.
+    reply.raw.setMaxListeners(20).on('close', () => count(socket, -1));
     const refusal = isOneTooMany || closing.has(socket) ? tooMany() : refusalOf(request, isHost);
     if (refusal === undefined) return done();
     end(request, reply);
