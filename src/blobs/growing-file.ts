@@ -53,8 +53,8 @@ export interface FileStreamOptions {
 }
 
 /**
- * Reads a range of a file that may still grow. Each reader has its own speed, and a slow one delays no other. The
- * stream ends early, at its `position`, after a {@link StorageFailure} or when the bytes are no longer in memory.
+ * Reads a range of a file that may still grow, at the speed of its reader. The stream ends early, at its `position`,
+ * after a {@link StorageFailure} or when the bytes are no longer in memory.
  */
 export class FileStream extends DirectStream {
   /** The position up to which it has read. */
