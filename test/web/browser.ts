@@ -16,6 +16,7 @@ import {
   type Page,
 } from 'playwright-core';
 import { findCommand } from '../support/process.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { type Bed, startBed } from './bed.ts';
 
 /** Screenshots of each state, for people to look at. */
@@ -138,6 +139,15 @@ export function usePage(prepare = async (_bed: Bed): Promise<void> => {}) {
 /** Waits until the page's modules run. Until then, the form is sent to the service. */
 export async function untilReady(page: Page): Promise<void> {
   await page.waitForFunction(() => document.forms[0]?.onsubmit);
+}
+
+/** Opens a page until the condition holds, because Chromium stores what the page before keeps a moment later. */
+export async function openUntil(condition: () => Promise<boolean>, page: Page, url: string): Promise<void> {
+  const isShown = async () => {
+    await page.goto(url);
+    return condition();
+  };
+  await waitFor(isShown, { timeout: 60_000, what: 'what an earlier page stored' });
 }
 
 /** Requests an image as visitors do. */

@@ -14,6 +14,7 @@ import {
   boxOf,
   enter,
   OUTPUT,
+  openUntil,
   PLAIN_HOST,
   sha256Of as sha256OfFile,
   untilReady,
@@ -292,15 +293,17 @@ suite('the page in Chromium', {
 
   test('the last used image is one click away, until the list is cleared', async (t) => {
     const page = await openImage(t, busybox());
-    await page.goto(bed().url);
+    const isRecent = async () => {
+      await untilReady(page);
+      return page.locator('#recent').isVisible();
+    };
+    await openUntil(isRecent, page, bed().url);
     await page.locator('#recent button').first().click();
     await untilShown(page);
-    await page.goto(bed().url);
+    await openUntil(isRecent, page, bed().url);
     await page.getByRole('button', { name: 'Clear list' }).click();
     assert.equal(await page.locator('#recent').isVisible(), false);
-    await page.goto(bed().url);
-    await untilReady(page);
-    assert.equal(await page.locator('#recent').isVisible(), false);
+    await openUntil(async () => !(await isRecent()), page, bed().url);
   });
 
   test('the operator, the contact and the allowed registries are shown', async (t) => {

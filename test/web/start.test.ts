@@ -2,7 +2,16 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { httpCall } from '../support/http-request.ts';
 import { skipUnless } from '../support/packages.ts';
-import { assertAccessible, assertFits, enter, savedBy, untilReady, untilShown, usePage } from './browser.ts';
+import {
+  assertAccessible,
+  assertFits,
+  enter,
+  openUntil,
+  savedBy,
+  untilReady,
+  untilShown,
+  usePage,
+} from './browser.ts';
 
 const PHONE = { viewport: { width: 375, height: 812 }, hasTouch: true, isMobile: true };
 
@@ -41,12 +50,13 @@ suite('the start page', {
       await untilShown(page);
       assert.equal(new URL(page.url()).search, '?image=python:3.12-slim');
       assert.equal(await page.locator('#start').isVisible(), false);
-      await page.goto(bed().url);
-      await untilReady(page);
-      assert.deepEqual(await page.locator('#recent button').allInnerTexts(), [
-        'python:3.12-slim',
-        'Clear list',
-      ]);
+      const recent = async () => {
+        await untilReady(page);
+        return (
+          (await page.locator('#recent button').allInnerTexts()).join() === 'python:3.12-slim,Clear list'
+        );
+      };
+      await openUntil(recent, page, bed().url);
       await assertAccessible(page, `start-${device.slice(2)}`);
       await assertFits(page);
     });

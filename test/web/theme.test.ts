@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { Page } from 'playwright-core';
 import { skipUnless } from '../support/packages.ts';
-import { assertAccessible, enter, untilReady, untilShown, usePage } from './browser.ts';
+import { assertAccessible, enter, openUntil, untilReady, untilShown, usePage } from './browser.ts';
 
 suite('the page by its own means', {
   skip: skipUnless('chromium', 'docker-registry', 'busybox-amd64', 'busybox-arm64'),
@@ -11,6 +11,9 @@ suite('the page by its own means', {
   const schemeOf = (page: Page) =>
     page.evaluate(() => getComputedStyle(document.documentElement).colorScheme);
 
+  const openWith = (scheme: string, page: Page) =>
+    openUntil(async () => (await schemeOf(page)) === scheme, page, bed().url);
+
   test('keeps the chosen theme, from the first frame on, also on the pages of a problem and of the API', async (t) => {
     const page = await open(t);
     assert.equal(await schemeOf(page), 'light dark');
@@ -18,8 +21,8 @@ suite('the page by its own means', {
       await page.getByLabel('Theme').selectOption(theme);
       assert.equal(await schemeOf(page), theme);
       await page.route('**/app.js', (route) => route.abort());
-      await page.goto(bed().url);
-      assert.equal(await schemeOf(page), theme, 'before the modules run');
+      // Its modules do not run.
+      await openWith(theme, page);
       assert.equal(await page.getByLabel('Theme').inputValue(), theme);
       await assertAccessible(page, `theme-${theme}`);
       await page.goto(`${bed().url}/dl?myimage=A`);
@@ -33,8 +36,7 @@ suite('the page by its own means', {
     await page.goto(`${bed().url}/api`);
     await page.getByLabel('Theme').selectOption('Auto');
     assert.equal(await schemeOf(page), 'light dark');
-    await page.goto(bed().url);
-    assert.equal(await schemeOf(page), 'light dark');
+    await openWith('light dark', page);
   });
 
   test('without a network says so, and tries again once there is one', async (t) => {
