@@ -8,12 +8,13 @@
  * - Tests of the page, in one process with one browser.
  * - Other tests that start programs, each file in a process of its own.
  *
- * A process for many files loads each module once.
+ * A process for many files loads each module once. The last lines repeat the failures of all groups.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, globSync, readFileSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { importsOf } from '../docs/import-graph.ts';
 
@@ -26,6 +27,7 @@ const TEMPORARY_FOLDER = join(import.meta.dirname, 'support', 'temporary-folder.
 const COMPILED = '.compiled';
 const ROOT = join(import.meta.dirname, '..');
 const SOURCES = join(ROOT, 'src');
+const FAILURES_REPORTER = join(import.meta.dirname, 'failures-reporter.ts');
 
 /** Tells whether a test, or a module of test/ that it imports, imports one of these modules. */
 function uses(modules: ReadonlySet<string>, path: string, seen = new Set([TEMPORARY_FOLDER])): boolean {
@@ -66,13 +68,23 @@ async function runTogether(processes: number, tests: readonly string[], env = pr
   const shards = Array.from({ length: processes }, (_, at) =>
     tests.filter((_test, n) => n % processes === at),
   );
-  const options = ['--test-isolation=none', '--test-reporter=dot'];
-  return Math.max(...(await Promise.all(shards.map((shard) => runTests(options, shard, env)))));
+  const options = ['--test-isolation=none'];
+  return Math.max(...(await Promise.all(shards.map((shard) => runTests('dot', options, shard, env)))));
 }
 
 /** Without files, Node.js would run all tests that it finds. */
-async function runTests(options: readonly string[], files: readonly string[], env: NodeJS.ProcessEnv) {
-  return files.length === 0 ? 0 : runNode(['--test', ...options, ...files], env);
+async function runTests(
+  reporter: string,
+  options: readonly string[],
+  files: readonly string[],
+  env: NodeJS.ProcessEnv,
+) {
+  if (files.length === 0) return 0;
+  const reporters = [
+    [reporter, 'stdout'],
+    [FAILURES_REPORTER, join(reports, `${reportCount++}`)],
+  ].flatMap(([name, to]) => [`--test-reporter=${name}`, `--test-reporter-destination=${to}`]);
+  return runNode(['--test', ...reporters, ...options, ...files], env);
 }
 
 function groupOf(path: string): 'unit' | 'together' | 'page' | 'alone' {
@@ -84,6 +96,8 @@ function groupOf(path: string): 'unit' | 'together' | 'page' | 'alone' {
   return mirrors && !uses(SOCKETS, file) ? 'unit' : 'together';
 }
 
+const reports = await mkdtemp(join(tmpdir(), 'dockerproxy-failures-'));
+let reportCount = 0;
 const files = globSync('test/**/*.test.ts', { cwd: ROOT });
 const { unit = [], together = [], page = [], alone = [] } = Object.groupBy(files, groupOf);
 const isWhole = process.argv[2] !== 'unit';
@@ -96,8 +110,10 @@ if (isWhole && codes.slice(1).every((code) => code === 0)) {
     ...(await Promise.all([
       runTogether(1, together),
       runTogether(1, page, env),
-      runTests(['--test-concurrency=4'], alone, env),
+      runTests('spec', ['--test-concurrency=4'], alone, env),
     ])),
   );
 }
 process.exitCode = Math.max(...codes);
+for (const name of readdirSync(reports)) process.stdout.write(readFileSync(join(reports, name)));
+await rm(reports, { recursive: true });
