@@ -77,6 +77,9 @@ export function composeArchive(
         get position() {
           return isAllowed(rank, content) ? sent - from - distance : Number.NEGATIVE_INFINITY;
         },
+        get isHarmful() {
+          return control.wasHarmful && !isAllowed(rank, content);
+        },
         onFetched,
         onChange(call) {
           waiting.add(call);

@@ -27,6 +27,8 @@ export interface ReadAheadControl {
   update(progress: SendingProgress): number;
   /** Set during a try. The caller must continue to update, even without new bytes, so that the try ends. */
   readonly isTrying: boolean;
+  /** Set after a try of one connection more that has slowed the current blob down, until the next try. */
+  readonly wasHarmful: boolean;
 }
 
 /** Milliseconds, and approximate bytes, of one sample of a rate. Shorter samples vary too much. */
@@ -36,15 +38,14 @@ const LONGEST_SAMPLE_MS = 1000;
 /** Minimum samples for a reliable rate. */
 const LEAST_SAMPLES = 5;
 /**
- * Numbers of samples: of a whole try, until the rates are stable, and until a clear loss is certain. After a change,
- * the rates need time, because queued bytes still occupy the line for a moment.
+ * Numbers of samples: of a whole try, until the rates are stable, and of a try that fails early. After a change, the
+ * rates need time, because queued bytes still occupy the line for a moment, and a new connection begins slowly.
  */
-const [TRY_SAMPLES, SETTLED_SAMPLES, CLEAR_SAMPLES] = [7, 4, 2] as const;
-/**
- * Ratios of rates that count as a slight drop, a clear drop, and a gain. On a shared line, one more connection costs at
- * least a quarter. Smaller changes are noise.
- */
-const [HARMED, CLEARLY_HARMED, GAINED] = [0.9, 0.7, 1.1] as const;
+const [TRY_SAMPLES, SETTLED_SAMPLES, LEAST_TRY_SAMPLES] = [7, 4, 2] as const;
+/** Ratios of rates that count as a drop and as a gain. Smaller changes are noise. */
+const [HARMED, GAINED] = [0.9, 1.1] as const;
+/** A try of one more fails early if the drops of its samples sum up to this part of a usual sample. */
+const CLEAR_LOSS = 0.5;
 /** Milliseconds between two tries: initially, after a successful one, and at most. */
 const [FIRST_HOLD_MS, SHORTEST_HOLD_MS, LONGEST_HOLD_MS] = [400, 100, 30_000] as const;
 const HOLD_GROWTH = 5;
@@ -70,6 +71,9 @@ export function createReadAheadControl(most: number): ReadAheadControl {
   const patience = { 1: FIRST_HOLD_MS as number, [-1]: FIRST_HOLD_MS as number };
   /** Set during a try. */
   let attempt: { milliseconds: number; bytes: number } | undefined;
+  let wasHarmful = false;
+  /** Milliseconds of the usual rate that the current blob has lost in the try. */
+  let loss = 0;
   /** Samples since the start of the current hold or try. */
   let samples = 0;
 
@@ -83,6 +87,8 @@ export function createReadAheadControl(most: number): ReadAheadControl {
   const startTry = (): void => {
     attempt = { milliseconds: 0, bytes: 0 };
     samples = 0;
+    loss = 0;
+    wasHarmful = false;
   };
   const accept = (now: number, reached: number): void => {
     level += step;
@@ -93,6 +99,7 @@ export function createReadAheadControl(most: number): ReadAheadControl {
     startHold(now, isLast ? FIRST_HOLD_MS : SHORTEST_HOLD_MS);
   };
   const reject = (now: number): void => {
+    wasHarmful = step === 1;
     patience[step] = Math.min(patience[step] * HOLD_GROWTH, LONGEST_HOLD_MS);
     if (level > 0 && level < most) step = step === 1 ? -1 : 1;
     startHold(now, patience[step]);
@@ -109,8 +116,8 @@ export function createReadAheadControl(most: number): ReadAheadControl {
     if (samples === SETTLED_SAMPLES + 1) attempt = { milliseconds: 0, bytes: 0 };
     attempt.milliseconds += milliseconds;
     attempt.bytes += bytes;
-    const isClear = samples === CLEAR_SAMPLES && step === 1;
-    if (isClear && attempt.bytes / attempt.milliseconds < rate * CLEARLY_HARMED) {
+    loss = Math.max(loss + milliseconds * HARMED - bytes / rate, 0);
+    if (step === 1 && samples >= LEAST_TRY_SAMPLES && loss >= CLEAR_LOSS * SAMPLE_MS) {
       reject(now);
       return;
     }
@@ -125,6 +132,9 @@ export function createReadAheadControl(most: number): ReadAheadControl {
     get isTrying() {
       return attempt !== undefined;
     },
+    get wasHarmful() {
+      return wasHarmful;
+    },
     next() {
       attempt = undefined;
       sample = undefined;
@@ -138,6 +148,7 @@ export function createReadAheadControl(most: number): ReadAheadControl {
       if (wasRoomy !== isRoomy) {
         // The rates of one state say nothing about the other.
         rate = undefined;
+        wasHarmful = false;
         startHold(now, hold);
       }
       const begin = sample;

@@ -27,11 +27,10 @@ const RAREST_POLL_MS = 250;
 /** Bytes that are fetched for any reader, because only received bytes show that the blob is available. */
 const BEGINNING = 64 * 1024;
 /**
- * A fetch whose bytes no reader wants closes its connection after this many milliseconds, if more than this many bytes
- * are missing. Otherwise, the system's buffers would continue to fill, and take megabytes from the line. Closing costs
- * the registry a range request, which a smaller rest does not repay.
+ * A harmful fetch closes its connection if more than this many bytes are missing. Closing costs the registry a range
+ * request, which a smaller rest does not repay.
  */
-const [UNWANTED_MS, WORTH_CLOSING] = [500, 32 * 1024 * 1024] as const;
+const WORTH_CLOSING = 32 * 1024 * 1024;
 /** Bytes. A fetch with fewer has only shown that its blob is available, and waits for its turn. */
 const STARTED = 256 * 1024;
 /** Minimum read-ahead in bytes. With less, readers would stall before the last bytes, which are held back. */
@@ -50,7 +49,6 @@ export class FetchRegulator {
   #connection: Connection | undefined;
   #poll: NodeJS.Timeout | undefined;
   #pollMs = POLL_MS;
-  #closing: NodeJS.Timeout | undefined;
   /** Set while the fetch has no connection, because no reader wants any bytes. */
   #goOn: (() => void) | undefined;
 
@@ -92,7 +90,6 @@ export class FetchRegulator {
     this.update();
     return () => {
       this.#connection = undefined;
-      this.#keepConnection();
       this.update();
     };
   }
@@ -144,9 +141,7 @@ export class FetchRegulator {
     this.#connection?.limit(limit >= this.#size ? Number.POSITIVE_INFINITY : limit);
     const missing = this.#size - received;
     const isWorthClosing = received >= STARTED && missing > Math.min(WORTH_CLOSING, this.readAhead);
-    const isUnwanted = reach <= BEGINNING && isWorthClosing;
-    if (isUnwanted) this.#closing ??= setTimeout(() => this.#connection?.interrupt(), UNWANTED_MS).unref();
-    else this.#keepConnection();
+    if (isWorthClosing && reach <= BEGINNING && this.#isHarmful()) this.#connection?.interrupt();
     if (received < reach) {
       this.#pollMs = POLL_MS;
       this.#goOn?.();
@@ -156,8 +151,8 @@ export class FetchRegulator {
     this.#pollMs = Math.min(2 * this.#pollMs, RAREST_POLL_MS);
   }
 
-  #keepConnection(): void {
-    clearTimeout(this.#closing);
-    this.#closing = undefined;
+  #isHarmful(): boolean {
+    for (const { isHarmful } of this.#demands) if (!isHarmful) return false;
+    return true;
   }
 }

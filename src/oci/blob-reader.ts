@@ -10,6 +10,11 @@ export interface Demand {
   readonly position: number;
   /** Called with the number of bytes each time bytes are fetched on behalf of this reader. */
   readonly onFetched?: ((bytes: number) => void) | undefined;
+  /**
+   * True if the fetch has taken bandwidth from the blob that is being sent. While nothing should be fetched, it then has
+   * no connection, because the system would continue to receive megabytes into its buffers.
+   */
+  readonly isHarmful?: boolean;
 }
 
 /** A reader that will reach a blob soon. */

@@ -18,7 +18,7 @@ interface Links {
   readonly noise?: (milliseconds: number) => number;
 }
 
-const never: ReadAheadControl = { next() {}, update: () => 0, isTrying: false };
+const never: ReadAheadControl = { next() {}, update: () => 0, isTrying: false, wasHarmful: false };
 
 /** Milliseconds of the line that a waiting connection uses to fill the system's buffers. */
 const PARKED_MS = 25;
@@ -103,7 +103,7 @@ suite('read-ahead', () => {
     test(`gains if a registry limits each connection to ${connection} of the client's 40 MB/s`, () => {
       const links = { line: 1000 * MB, connection: connection * MB, client: 40 * MB };
       const without = simulate(links, layers, never).seconds;
-      const all: ReadAheadControl = { next() {}, update: () => MOST, isTrying: false };
+      const all: ReadAheadControl = { next() {}, update: () => MOST, isTrying: false, wasHarmful: false };
       const most = without - simulate(links, layers, all).seconds;
       const gain = without - simulate(links, layers).seconds;
       assert.ok(gain >= 0.85 * most, `${gain} of ${most} s`);
@@ -131,6 +131,21 @@ suite('read-ahead', () => {
     const stopped = { sent: (now - STEP_MS) * 10_000, ready: 0, isWhole: false };
     assert.equal(control.update({ now, ...stopped }), 1);
     control.update({ now: now + 60, ...stopped });
+    assert.equal(control.wasHarmful, false);
     assert.equal(control.update({ now: now + 120, ...stopped }), 0);
+    assert.equal(control.wasHarmful, true);
+  });
+
+  test('ends a try early whose loss is small at first, as a new connection begins slowly', () => {
+    const control = createReadAheadControl(MOST);
+    let [now, sent] = [BEGIN, 0];
+    const advance = (part: number): number => {
+      now += 55;
+      sent += 55 * 40_000 * part;
+      return control.update({ now, sent, ready: 0, isWhole: false });
+    };
+    while (!control.isTrying) advance(1);
+    const allowed = [0.95, 0.8, 0.7, 0.6].map(advance);
+    assert.deepEqual(allowed, [1, 1, 1, 0]);
   });
 });

@@ -286,32 +286,39 @@ suite('a fetch that runs ahead of its readers', () => {
     await waitsAt(setup, source, AHEAD);
   });
 
-  test('closes its connection while no reader wants more, and resumes by Range', async () => {
-    const source = memorySource(large);
-    await using setup = await start(source);
-    let changed = (): void => {};
-    const approach = {
-      position: -AHEAD / 2,
-      onChange: (call: () => void) => {
-        changed = call;
-        return () => {};
-      },
-    };
-    await setup.fetch.attend(approach, always);
-    await waitsAt(setup, source, AHEAD / 2);
-    approach.position = Number.NEGATIVE_INFINITY;
-    changed();
-    await waitFor(() => source.reads[0]?.state === 'aborted');
-    assert.equal(source.reads.length, 1);
-    await setup.join({ position: Number.POSITIVE_INFINITY });
-    await waitFor(() => setup.ends.length === 1);
-    assert.deepEqual(setup.ends, [undefined]);
-    assert.equal(setup.fetch.content.isVerified, true);
-    assert.deepEqual(
-      source.reads.map(({ range }) => range.start > 0),
-      [false, true],
-    );
-  });
+  for (const isHarmful of [true, false]) {
+    const does = isHarmful
+      ? 'closes its connection if it was harmful, and resumes by Range'
+      : 'keeps its connection';
+    test(`while no reader wants more, ${does}`, async () => {
+      const source = memorySource(large);
+      await using setup = await start(source);
+      let changed = (): void => {};
+      const approach = {
+        position: -AHEAD / 2,
+        isHarmful,
+        onChange: (call: () => void) => {
+          changed = call;
+          return () => {};
+        },
+      };
+      await setup.fetch.attend(approach, always);
+      await waitsAt(setup, source, AHEAD / 2);
+      assert.equal(source.reads[0]?.state, 'open');
+      approach.position = Number.NEGATIVE_INFINITY;
+      changed();
+      if (isHarmful) await waitFor(() => source.reads[0]?.state === 'aborted');
+      assert.equal(source.reads.length, 1);
+      await setup.join({ position: Number.POSITIVE_INFINITY });
+      await waitFor(() => setup.ends.length === 1);
+      assert.deepEqual(setup.ends, [undefined]);
+      assert.equal(setup.fetch.content.isVerified, true);
+      assert.deepEqual(
+        source.reads.map(({ range }) => range.start > 0),
+        isHarmful ? [false, true] : [false],
+      );
+    });
+  }
 
   test('stops waiting when its last reader leaves, or the cache closes', async () => {
     const endings: ((fetch: BlobFetch, leave: () => void) => void | Promise<void>)[] = [
