@@ -60,7 +60,7 @@ const parts = {
   prlimit: { needs: ['prlimit'], package: 'util-linux' },
   perl: { needs: ['perl'], package: 'perl' },
   ip: { needs: ['ip'], package: 'iproute2' },
-  namespaces: { needs: ['ip', 'unshare', 'mount'], package: 'iproute2', root: true },
+  namespaces: { needs: ['ip', 'tc', 'unshare', 'mount'], package: 'iproute2', root: true },
   certificates: { needs: ['/etc/ssl/certs/ca-certificates.crt'], package: 'ca-certificates' },
 } satisfies Record<string, Part>;
 

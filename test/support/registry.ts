@@ -24,6 +24,8 @@ export interface RegistryOptions {
   port?: number;
   /** Paths of PEM files; with them the registry speaks TLS. */
   tls?: { certificate: string; key: string };
+  /** The root of its file storage, which another registry may have filled; by default an empty folder. */
+  storage?: string;
   /** Makes it a read-through mirror of another registry's URL. */
   mirrorOf?: string;
 }
@@ -62,16 +64,16 @@ const passwordHash = '$2b$05$dockerproxytestsalt.oOIfaXysGoI9RjQ2z1VUgiYa6UrVMCi
 /** Starts Debian's docker-registry (distribution 2.8) on a port that the kernel chose. */
 export async function startRegistry(options: RegistryOptions = {}): Promise<Registry> {
   const folder = await temporaryFolder();
-  const dir = join(folder.path, 'storage');
+  const dir = options.storage ?? join(folder.path, 'storage');
   const configFile = join(folder.path, 'config.yml');
-  await mkdir(dir);
+  await mkdir(dir, { recursive: true });
   await writeFile(join(folder.path, 'htpasswd'), `${registryUser.name}:${passwordHash}\n`);
   const address = options.address ?? '127.0.0.1';
 
   const port = options.port ?? (await reservePort(address));
   const host = `${address}:${port}`;
   // JSON is YAML, and needs no library.
-  await writeFile(configFile, JSON.stringify(configuration(options, folder.path, host)));
+  await writeFile(configFile, JSON.stringify(configuration({ ...options, storage: dir }, folder.path, host)));
 
   const launch = (): Promise<RunningProcess> =>
     spawnUntil('docker-registry', ['serve', configFile], isListening, { env: withoutOverrides() });
@@ -131,7 +133,7 @@ function configuration(options: RegistryOptions, folder: string, addr: string): 
     version: '0.1',
     log: { level: 'info', formatter: 'json' },
     storage: {
-      filesystem: { rootdirectory: join(folder, 'storage') },
+      filesystem: { rootdirectory: options.storage },
       delete: { enabled: true },
       maintenance: { uploadpurging: { enabled: false } },
     },
