@@ -20,7 +20,7 @@ export interface DecompressOptions {
  * Bytes of an output chunk. Each chunk takes a round trip to another thread, so large chunks make a single reader fast.
  * All chunks together have a limit, and many readers therefore get small ones.
  */
-const CHUNK = { least: 16 * 1024, most: 256 * 1024, all: 2 ** 20 };
+const CHUNK = { least: 16 * 1024, most: 512 * 1024, all: 2 ** 20 };
 /** Chunks that may wait for the reader. One more is decompressed meanwhile, so that the other thread rarely idles. */
 const AHEAD = 2;
 /** The number of streams that are being decompressed. */
@@ -68,7 +68,8 @@ export interface ChunkShare extends Disposable {
 /** Counts one more reader, and returns its fair share. */
 export function shareChunks(): ChunkShare {
   readers += 1;
-  const size = Math.min(Math.max(CHUNK.all / readers, CHUNK.least), CHUNK.most);
+  // One share stays free, so only a single reader gets the most.
+  const size = Math.min(Math.max(CHUNK.all / (readers + 1), CHUNK.least), CHUNK.most);
   return {
     chunkSize: 2 ** Math.floor(Math.log2(size)),
     [Symbol.dispose]() {
@@ -82,12 +83,20 @@ type Decompressor = ReturnType<typeof createGunzip> | ReturnType<typeof createZs
 /** Bytes that need no decompression, or the decompressor that outputs the next bytes. */
 type Part = Buffer | Decompressor;
 
-/** Accepts packed bytes, and yields unpacked chunks. A write completes when its bytes are decompressed. */
+/**
+ * Accepts packed bytes, and yields unpacked chunks. A write completes when its bytes are decompressed. With large chunks,
+ * it completes when the bytes before are, so that the source reads the next bytes meanwhile.
+ */
 class Unpacker extends Writable {
   readonly #chunkSize: number;
   readonly #inspect: DecompressOptions['inspect'];
   readonly #parts = createHandover<Part>();
   readonly #frames = createZstdFrames();
+  readonly #isFast: boolean;
+  /** The copy that was made last, and the one before. */
+  #copies: readonly [Buffer, Buffer] = [EMPTY, EMPTY];
+  /** Resolves when the bytes of all writes are decompressed. */
+  #taken: Promise<void> = Promise.resolve();
   #head = EMPTY;
   #format: Format | undefined;
   #decompressor: Decompressor | undefined;
@@ -98,6 +107,8 @@ class Unpacker extends Writable {
     // One chunk at a time, so that a paused reader pauses the source.
     super({ highWaterMark: 1 });
     this.#chunkSize = chunkSize;
+    // As for chunks, the memory of many readers matters more than their speed.
+    this.#isFast = chunkSize >= CHUNK.most;
     this.#inspect = inspect;
     // The reader gets all errors. An unhandled error event would end the process.
     this.on('error', (error) => this.#parts.fail(error));
@@ -122,7 +133,13 @@ class Unpacker extends Writable {
   }
 
   override _write(chunk: Buffer, _: string, callback: (error?: Error | null) => void): void {
-    this.#take(chunk).then(() => callback(), callback);
+    const before = this.#taken;
+    const bytes = this.#isFast ? this.#copy(chunk) : chunk;
+    this.#taken = before.then(() => this.#take(bytes));
+    // A copy may fail when its write is already complete.
+    this.#taken.catch((error: Error) => this.destroy(error));
+    const isFree = this.#isFast ? before : this.#taken;
+    isFree.then(() => callback(), callback);
   }
 
   override _final(callback: (error?: Error | null) => void): void {
@@ -134,7 +151,17 @@ class Unpacker extends Writable {
     callback(error);
   }
 
+  /** Copies into the one of two buffers that is not being decompressed. */
+  #copy(chunk: Buffer): Buffer {
+    const [busy, free] = this.#copies;
+    const copy = free.length < chunk.length ? Buffer.allocUnsafeSlow(chunk.length) : free;
+    this.#copies = [copy, busy];
+    chunk.copy(copy);
+    return copy.subarray(0, chunk.length);
+  }
+
   async #take(chunk: Buffer): Promise<void> {
+    if (this.destroyed) return;
     this.#inspect?.(chunk);
     if (this.#format !== undefined) return this.#decode(this.#format, chunk);
     this.#head = Buffer.concat([this.#head, chunk]);
@@ -150,6 +177,7 @@ class Unpacker extends Writable {
   }
 
   async #finish(): Promise<void> {
+    await this.#taken;
     if (this.#format === undefined && this.#head.length > 0) await this.#decodeHead();
     if (this.#format === 'zstd' && (this.#head.length > 0 || this.#frames.state === 'within'))
       throw new DamagedData('the zstd data is cut off');
