@@ -15,6 +15,7 @@ import { countWorkers, workerHeap } from '../config/workers.ts';
 import { createServiceManager } from '../systemd/notify.ts';
 import { passedSockets } from '../systemd/sockets.ts';
 import { createLogger, isTextLog } from '../telemetry/logger.ts';
+import { authorityFolders } from '../util/system-authorities.ts';
 import { explain } from './explain.ts';
 import { listenAdvice } from './listen-advice.ts';
 import { createCloser, END_GRACE_MS, onStopSignals } from './stop.ts';
@@ -25,7 +26,7 @@ const MANAGER_GRACE_MS = 10_000;
 
 /** Runs `dockerproxy serve`, in the primary process and in its workers. */
 export async function serve(args: readonly string[]): Promise<void> {
-  prepareTransfers();
+  authorityFolders(process.env.SSL_CERT_DIR);
   const primary = primaryOf();
   if (primary !== undefined) {
     const { work } = await import('./worker.ts');
@@ -73,6 +74,7 @@ export async function serve(args: readonly string[]): Promise<void> {
       .catch((err) => logger.error({ err }, 'Cannot reload the certificate; keeping the current one'));
   });
   try {
+    prepareTransfers();
     const url = await service.listen();
     await manager.ready(`Listening on ${url}`);
   } catch (error) {

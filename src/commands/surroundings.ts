@@ -7,15 +7,16 @@ import type { Logger } from 'pino';
 import type { Environment } from '../app/environment.ts';
 import { descriptorLimitOf } from '../config/descriptors.ts';
 import type { Sources } from '../config/loader.ts';
-import { authorityFolders } from '../util/system-authorities.ts';
 import { version } from './version.ts';
 
-/** Prepares this process for transfers. Call it before the first connection. */
+/**
+ * Prepares this process for transfers. Call it before the first connection, but after loading the program: a flag makes
+ * V8 reject the compiled code that Node.js brings for its own modules, and compiling the modules of a server takes 20 ms.
+ */
 export function prepareTransfers(): void {
   // Each 64 KiB that are read from a registry soon become garbage. Before V8 collects, about twice its young space
   // accumulates outside the heap: 64 MiB by default. That exceeds the processor's caches, so it is slower, too.
   setFlagsFromString('--scavenger-max-new-space-capacity-mb=2');
-  authorityFolders(process.env.SSL_CERT_DIR);
 }
 
 export function sources(argv: readonly string[]): Sources {

@@ -14,6 +14,7 @@ import type { ClientCredential } from '../registry/client-credential.ts';
 import { createDockerConfigCredentials } from '../registry/credentials.ts';
 import { createPlainLogger } from '../telemetry/logger.ts';
 import { createTrustPolicy } from '../trust/trust-policy.ts';
+import { authorityFolders } from '../util/system-authorities.ts';
 import { exitCodeOf } from './exit-codes.ts';
 import { onStopSignals } from './stop.ts';
 import { environment, prepareTransfers, sources } from './surroundings.ts';
@@ -47,7 +48,7 @@ export async function withImages(
     (await readCredential(login, own, {
       ...{ stdin: process.stdin, stderr: process.stderr, environment: process.env },
     }));
-  prepareTransfers();
+  authorityFolders(process.env.SSL_CERT_DIR);
   const interrupted = new AbortController();
   onStopSignals(
     (signal) => interrupted.abort(signal),
@@ -63,6 +64,7 @@ export async function withImages(
   };
   const report = isVerbose ? reportOf(config, own, here, login, screen) : {};
   const images = await openImages(config, here, access, { ...report, hasOneReader: true });
+  prepareTransfers();
   try {
     const terminal = { stdout: process.stdout, screen };
     await work(opened(images, credential), config, terminal, interrupted.signal);

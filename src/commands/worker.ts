@@ -7,13 +7,14 @@ import { createLogger, isTextLog } from '../telemetry/logger.ts';
 import { EXIT_CODES } from './exit-codes.ts';
 import { listenAdvice } from './listen-advice.ts';
 import { createCloser, END_GRACE_MS } from './stop.ts';
-import { environment, sources } from './surroundings.ts';
+import { environment, prepareTransfers, sources } from './surroundings.ts';
 
 /** Milliseconds that a worker waits for the primary's message after a signal to the whole process group. */
 const PRIMARY_SPEAKS_MS = 250;
 
 /** Runs a worker of `dockerproxy serve`. The primary reports its errors. */
 export async function work(primary: Peer<ToWorker, ToPrimary>, args: readonly string[]): Promise<void> {
+  prepareTransfers();
   const load = (): Config => loadConfig(sources(args));
   const config = load();
   const logger = await createLogger({
