@@ -10,19 +10,20 @@ import { fileURLToPath } from 'node:url';
 const OLDEST = 24;
 
 // A package has what was compiled; a clone has the sources, which Node.js runs as they are, except in node_modules.
-const compiled = new URL('../dist/main.js', import.meta.url);
-const program = existsSync(compiled) ? compiled : new URL('../src/main.ts', import.meta.url);
+const bundle = fileURLToPath(new URL('../dist/main.cjs', import.meta.url));
 
 if (Number.parseInt(process.versions.node, 10) >= OLDEST) {
-  keepCompiledCode();
-  await import(program.href);
+  const folder = keepCompiledCode();
+  if (existsSync(bundle)) (await import('./run-bundle.js')).runBundle(bundle, folder);
+  else await import('../src/main.ts');
 } else {
   await runOn(ownNode());
 }
 
 /**
  * Lets Node.js keep the code that it compiles, for the next start. Beside the folder of the cache, which is for blobs
- * alone and has a limit. Code that another user could change is not run: without a safe folder, nothing is kept.
+ * alone and has a limit. Code that another user could change is not run: without a safe folder, nothing is kept. Returns
+ * the folder.
  */
 function keepCompiledCode() {
   const { XDG_CACHE_HOME: given = '' } = process.env;
@@ -30,9 +31,12 @@ function keepCompiledCode() {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const { uid, mode } = statSync(folder);
-    if (uid === process.getuid() && (mode & 0o022) === 0) module.enableCompileCache(folder);
+    if (uid !== process.getuid() || (mode & 0o022) !== 0) return undefined;
+    module.enableCompileCache(folder);
+    return folder;
   } catch {
     // Such as a file system that cannot be written to.
+    return undefined;
   }
 }
 
@@ -49,7 +53,7 @@ function ownNode() {
 
 async function runOn(node) {
   const { spawn } = await import('node:child_process');
-  const child = spawn(node, [fileURLToPath(program), ...process.argv.slice(2)], { stdio: 'inherit' });
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
   process.exitCode = await new Promise((resolve) => {
     child.once('exit', (code) => resolve(code ?? 1));

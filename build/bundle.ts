@@ -1,6 +1,7 @@
 /**
  * Bundles main.js, which tsc writes to dist/ or the folder in the argument, with the packages that it imports. Thus, a
- * command loads one file instead of hundreds. Code that runs in a thread or loads on demand stays as tsc wrote it.
+ * command loads one file instead of hundreds. Code that runs in a thread or loads on demand stays as tsc wrote it. The
+ * bundle consists of scripts instead of modules, because V8 keeps the functions that ran only for scripts.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -60,9 +61,9 @@ const bundle = await rolldown({
 });
 const { output } = await bundle.write({
   dir: dist,
-  format: 'esm',
-  entryFileNames: '[name].js',
-  chunkFileNames: 'chunk-[name]-[hash].js',
+  format: 'cjs',
+  entryFileNames: '[name].cjs',
+  chunkFileNames: 'chunk-[name]-[hash].cjs',
   codeSplitting: {
     groups: Object.entries(TOGETHER).map(([name, paths]) => ({
       name,
@@ -82,7 +83,8 @@ for (const { fileName } of output) {
   const path = join(dist, fileName);
   const code = readFileSync(path, 'utf8');
   const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  writeFileSync(path, code.replaceAll(/[\u0080-\uffff]/g, escaped));
+  // A function encloses the script, where a line for the shell would be a mistake.
+  writeFileSync(path, code.replace(/^#!.*/, '').replaceAll(/[\u0080-\uffff]/g, escaped));
 }
 
 const modules = output.flatMap((file) => (file.type === 'chunk' ? file.moduleIds : []));

@@ -28,12 +28,11 @@ const COMMANDS: Readonly<Record<CommandName, () => Promise<Command>>> = {
 const HELP_FLAGS = ['--help', '-h'];
 
 const { name, args } = commandOf(process.argv.slice(2));
-try {
-  await run(name, args);
-} catch (error) {
+// Without `await`, because the bundle is a script.
+run(name, args).catch(async (error) => {
   const { explain } = await import('./commands/explain.ts');
   explain(error, name !== undefined && isNamed(name) ? name : undefined);
-}
+});
 
 interface CommandLine {
   /** The first word; undefined if it is a flag or absent. */

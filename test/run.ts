@@ -50,7 +50,7 @@ async function compile(): Promise<string> {
   if ((await runNode([compiler, ...options])) !== 0 || (await runNode(['build/bundle.ts', COMPILED])) !== 0) {
     throw new Error('The program does not compile.');
   }
-  return join(folder, 'main.js');
+  return join(folder, 'main.cjs');
 }
 
 /** Returns the exit status of a program with these arguments. */

@@ -9,14 +9,20 @@ import { descriptorLimitOf } from '../config/descriptors.ts';
 import type { Sources } from '../config/loader.ts';
 import { version } from './version.ts';
 
+/** The flag of V8 for the maximum megabytes of its space for new objects while it collects that space alone. */
+const CAPACITY = '--scavenger-max-new-space-capacity-mb';
+const DEFAULT_CAPACITY = 32;
+
 /**
- * Prepares this process for transfers. Call it before the first connection, but after loading the program: a flag makes
- * V8 reject the compiled code that Node.js brings for its own modules, and compiling the modules of a server takes 20 ms.
+ * Prepares this process for transfers. Call it before the first connection, but after loading the program. With another
+ * flag, V8 rejects the compiled code of Node.js's own modules. Compiling the modules of a server takes 20 ms.
  */
 export function prepareTransfers(): void {
   // Each 64 KiB that are read from a registry soon become garbage. Before V8 collects, about twice its young space
   // accumulates outside the heap: 64 MiB by default. That exceeds the processor's caches, so it is slower, too.
-  setFlagsFromString('--scavenger-max-new-space-capacity-mb=2');
+  setFlagsFromString(`${CAPACITY}=2`);
+  // V8 accepts compiled code only with the flags that it was made with. The program keeps its code when it exits.
+  process.prependOnceListener('exit', () => setFlagsFromString(`${CAPACITY}=${DEFAULT_CAPACITY}`));
 }
 
 export function sources(argv: readonly string[]): Sources {

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { chmod, lchown, mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, lchown, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { runOrThrow } from '../support/process.ts';
-import { temporaryFolder } from '../support/temporary-folder.ts';
+import { type TemporaryFolder, temporaryFolder } from '../support/temporary-folder.ts';
 
-const program = join(import.meta.dirname, '..', '..', 'bin', 'dockerproxy.js');
+const root = join(import.meta.dirname, '..', '..');
+const program = join(root, 'bin', 'dockerproxy.js');
 
 async function start(home: string, variables: NodeJS.ProcessEnv = {}): Promise<string> {
   const env = { PATH: process.env.PATH, HOME: home, ...variables };
@@ -53,5 +54,83 @@ suite('compiled code', { timeout: 120_000 }, () => {
     await using home = await temporaryFolder();
     await writeFile(join(home.path, '.cache'), 'a file');
     assert.match(await start(home.path), /^\d/);
+  });
+});
+
+const CHUNK = 'chunk-greeting-1a2b3c4d.cjs';
+
+/** A bundle of two scripts, and the folder for its compiled code. */
+interface Bundle extends AsyncDisposable {
+  run(argument?: string): Promise<string>;
+  /** The path of the only kept file. */
+  kept(): Promise<string>;
+  code: string;
+}
+
+async function makeBundle(): Promise<Bundle> {
+  const folder: TemporaryFolder = await temporaryFolder();
+  const [main, code] = [join(folder.path, 'main.cjs'), join(folder.path, 'code')];
+  await mkdir(code);
+  await writeFile(main, `const { greet } = require('./${CHUNK}'); greet(process.argv.at(-1));`);
+  const surroundings = JSON.stringify(join(root, 'src', 'commands', 'surroundings.ts'));
+  await writeFile(
+    join(folder.path, CHUNK),
+    `const { join } = require('node:path');
+    const later = (name) => ${JSON.stringify(Array.from({ length: 200 }, () => 'bytes'))}.length + join('bye', name);
+    exports.greet = async (name) => {
+      (await import(${surroundings})).prepareTransfers();
+      console.log(name === 'leaver' ? later(name) : join('hello', name));
+    };`,
+  );
+  const script = `const { runBundle } = await import(${JSON.stringify(join(root, 'bin', 'run-bundle.js'))});
+    runBundle(${JSON.stringify(main)}, ${JSON.stringify(code)});`;
+  return {
+    code,
+    run: async (argument = 'world') =>
+      (await runOrThrow(process.execPath, ['--input-type=module', '--eval', script, '--', argument])).stdout,
+    async kept() {
+      const [version = ''] = await readdir(code);
+      assert.deepEqual(await readdir(join(code, version)), [CHUNK]);
+      return join(code, version, CHUNK);
+    },
+    [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+  };
+}
+
+suite('compiled code of the bundle', { timeout: 120_000 }, () => {
+  test('is stored for scripts with a hash, and accepted at the next start', async () => {
+    await using bundle = await makeBundle();
+    assert.equal(await bundle.run(), 'hello/world\n');
+    const first = await stat(await bundle.kept());
+    assert.equal(first.mode & 0o777, 0o600);
+    assert.equal(await bundle.run(), 'hello/world\n');
+    // A process that cannot use the code replaces the file.
+    assert.equal((await stat(await bundle.kept())).ino, first.ino);
+  });
+
+  test('has the functions that ran', async () => {
+    await using short = await makeBundle();
+    await short.run();
+    await using long = await makeBundle();
+    assert.equal(await long.run('leaver'), '200bye/leaver\n');
+    const sizes = await Promise.all(
+      [short, long].map(async (bundle) => (await stat(await bundle.kept())).size),
+    );
+    assert.ok((sizes[0] ?? 0) < (sizes[1] ?? 0), sizes.join());
+  });
+
+  test('is replaced if it is damaged', async () => {
+    await using bundle = await makeBundle();
+    await bundle.run();
+    const path = await bundle.kept();
+    const good = await readFile(path);
+    const zeroed = Buffer.from(good).fill(0, good.length / 2, good.length / 2 + 500);
+    for (const damaged of [good.subarray(0, 100), Buffer.alloc(0), zeroed]) {
+      await writeFile(path, damaged);
+      assert.equal(await bundle.run(), 'hello/world\n');
+      const mended = await readFile(path);
+      assert.equal(mended.length, good.length);
+      assert.notDeepEqual(mended, damaged);
+    }
   });
 });

@@ -7,7 +7,8 @@ import { waitFor } from '../support/wait-for.ts';
 export function workersOf({ pid }: Pick<DockerProxy, 'pid'>): number[] {
   return processTree(pid)
     .filter(
-      ({ pid: one, parent }) => parent === pid && /\b(?:main\.[jt]s|dockerproxy\.js)\b/.test(commandOf(one)),
+      ({ pid: one, parent }) =>
+        parent === pid && /\b(?:main\.c?[jt]s|dockerproxy\.js)\b/.test(commandOf(one)),
     )
     .map((one) => one.pid);
 }
