@@ -20,7 +20,7 @@ const CHECKSUM_BYTES = 4;
  * @param {string | undefined} folder keeps the compiled code; undefined to keep none
  */
 export function runBundle(main, folder) {
-  const code = folder && join(folder, `bundle-${process.version}-${process.arch}`);
+  const code = folder && join(folder, `bundle-${process.version}-${process.arch}-${optionsHash()}`);
   const loaded = new Map();
   const scripts = [];
   const directory = dirname(main);
@@ -47,6 +47,12 @@ export function runBundle(main, folder) {
 
   if (code) process.once('exit', () => keep(code, scripts));
   load(main);
+}
+
+/** V8 accepts code only with the options that it was made with. */
+function optionsHash() {
+  const options = [...process.execArgv, process.env.NODE_OPTIONS];
+  return crc32(options.join('\n')).toString(16);
 }
 
 /** V8 compares only the length of a script, so a script must have a hash in its name for its code to be kept. */
@@ -78,9 +84,9 @@ function keep(folder, scripts) {
   const all = process.uptime() > LONG_ENOUGH;
   for (const { script, path, size } of scripts) {
     if (size > 0 && !all) continue;
-    const code = script.createCachedData();
-    if (code.length < size * LARGER) continue;
     try {
+      const code = script.createCachedData();
+      if (code.length < size * LARGER) continue;
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       const own = join(folder, `${basename(path)}.${process.pid}`);
       writeFileSync(own, withChecksum(code), { mode: 0o600 });

@@ -61,7 +61,7 @@ const CHUNK = 'chunk-greeting-1a2b3c4d.cjs';
 
 /** A bundle of two scripts, and the folder for its compiled code. */
 interface Bundle extends AsyncDisposable {
-  run(argument?: string): Promise<string>;
+  run(argument?: string, options?: readonly string[]): Promise<string>;
   /** The path of the only kept file. */
   kept(): Promise<string>;
   code: string;
@@ -86,8 +86,17 @@ async function makeBundle(): Promise<Bundle> {
     runBundle(${JSON.stringify(main)}, ${JSON.stringify(code)});`;
   return {
     code,
-    run: async (argument = 'world') =>
-      (await runOrThrow(process.execPath, ['--input-type=module', '--eval', script, '--', argument])).stdout,
+    run: async (argument = 'world', options = []) =>
+      (
+        await runOrThrow(process.execPath, [
+          ...options,
+          '--input-type=module',
+          '--eval',
+          script,
+          '--',
+          argument,
+        ])
+      ).stdout,
     async kept() {
       const [version = ''] = await readdir(code);
       assert.deepEqual(await readdir(join(code, version)), [CHUNK]);
@@ -106,6 +115,19 @@ suite('compiled code of the bundle', { timeout: 120_000 }, () => {
     assert.equal(await bundle.run(), 'hello/world\n');
     // A process that cannot use the code replaces the file.
     assert.equal((await stat(await bundle.kept())).ino, first.ino);
+  });
+
+  test('is stored separately for other options of Node.js', async () => {
+    await using bundle = await makeBundle();
+    await bundle.run();
+    const first = await stat(await bundle.kept());
+    await bundle.run('world', ['--max-semi-space-size=8']);
+    assert.equal((await readdir(bundle.code)).length, 2);
+    await bundle.run();
+    const again = await Promise.all(
+      (await readdir(bundle.code)).map(async (name) => (await stat(join(bundle.code, name, CHUNK))).ino),
+    );
+    assert.ok(again.includes(first.ino), 'it was not replaced');
   });
 
   test('has the functions that ran', async () => {
