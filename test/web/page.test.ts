@@ -161,6 +161,7 @@ suite('the page in Chromium', {
       await page.keyboard.press('Shift+Tab');
     }
     await page.keyboard.press('Enter');
+    await page.locator('#image:focus').waitFor();
     await page.keyboard.type(`${bed().busybox}:1.3`);
     await page.getByRole('option', { name: '1.36.1' }).waitFor();
     await page.keyboard.press('ArrowUp');
