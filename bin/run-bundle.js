@@ -41,7 +41,13 @@ export function runBundle(main, folder) {
     });
     const size = kept === undefined || script.cachedDataRejected ? 0 : kept.length;
     if (hasHash(path)) scripts.push({ script, path, size });
-    script.runInThisContext().call(module.exports, module.exports, require, module, path, directory);
+    try {
+      script.runInThisContext().call(module.exports, module.exports, require, module, path, directory);
+    } catch (error) {
+      // As in Node.js, the next request for the script fails as well, instead of returning half of its exports.
+      loaded.delete(path);
+      throw error;
+    }
     return module.exports;
   };
 
