@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import process from 'node:process';
@@ -90,15 +90,24 @@ function keep(folder, scripts) {
   const all = process.uptime() > LONG_ENOUGH;
   for (const { script, path, size } of scripts) {
     if (size > 0 && !all) continue;
+    const own = join(folder, `${basename(path)}.${process.pid}`);
     try {
       const code = script.createCachedData();
       if (code.length < size * LARGER) continue;
       mkdirSync(folder, { recursive: true, mode: 0o700 });
-      const own = join(folder, `${basename(path)}.${process.pid}`);
       writeFileSync(own, withChecksum(code), { mode: 0o600 });
       renameSync(own, join(folder, basename(path)));
     } catch {
       // Such as a full disk. The next process tries again.
+      removeUnfinished(own);
     }
+  }
+}
+
+function removeUnfinished(path) {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // Such as a file system that has become read-only.
   }
 }
