@@ -28,11 +28,20 @@ const COMMANDS: Readonly<Record<CommandName, () => Promise<Command>>> = {
 const HELP_FLAGS = ['--help', '-h'];
 
 const { name, args } = commandOf(process.argv.slice(2));
+// A command that waits for nothing would look successful.
+process.once('beforeExit', failUnfinished);
 // Without `await`, because the bundle is a script.
-run(name, args).catch(async (error) => {
-  const { explain } = await import('./commands/explain.ts');
-  explain(error, name !== undefined && isNamed(name) ? name : undefined);
-});
+run(name, args)
+  .catch(async (error) => {
+    const { explain } = await import('./commands/explain.ts');
+    explain(error, name !== undefined && isNamed(name) ? name : undefined);
+  })
+  .finally(() => process.off('beforeExit', failUnfinished));
+
+function failUnfinished(): void {
+  process.exitCode = 1;
+  process.stderr.write('The command stopped before its end. Please report this mistake in DockerProxy.\n');
+}
 
 interface CommandLine {
   /** The first word; undefined if it is a flag or absent. */

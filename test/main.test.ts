@@ -51,6 +51,20 @@ async function accepts(url: string): Promise<boolean> {
 }
 
 suite('the program', { timeout: 600_000 }, () => {
+  test('a command that never ends fails as soon as nothing is left to do', async () => {
+    // The command reads its arguments from a file if they are not UTF-8.
+    const stall = `import files from 'node:fs/promises';
+      import { syncBuiltinESMExports } from 'node:module';
+      files.readFile = () => new Promise(() => {});
+      syncBuiltinESMExports();`;
+    const options = `--import=data:text/javascript,${encodeURIComponent(stall)}`;
+    const { code, stdout, stderr } = await dockerproxy(['cat', 'busybox', '/\ufffd'], {
+      NODE_OPTIONS: options,
+    });
+    assert.deepEqual([code, stdout], [1, '']);
+    assert.match(stderr, /^The command stopped before its end\./);
+  });
+
   test('help ends well, whatever else is given', async () => {
     for (const [args, begin] of [
       [['--help'], 'DockerProxy: '],

@@ -14,7 +14,7 @@ const CAPACITY = '--scavenger-max-new-space-capacity-mb';
 const DEFAULT_CAPACITY = 32;
 
 /**
- * Prepares this process for transfers. Call it before the first connection, but after loading the program. With another
+ * Prepares this process for transfers. Call it before the first one, but after loading the program. With another
  * flag, V8 rejects the compiled code of Node.js's own modules. Compiling the modules of a server takes 20 ms.
  */
 export function prepareTransfers(): void {
