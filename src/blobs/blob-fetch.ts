@@ -12,6 +12,7 @@ import { writeFetch } from './fetch-writer.ts';
 import { FetchedFile } from './fetched-file.ts';
 import { tryLock } from './file-lock.ts';
 import { StorageFailure } from './growing-file.ts';
+import { isStillAt } from './incoming-file.ts';
 import { createRecentBytes, type RecentBytes, type RecentBytesBudget } from './recent-bytes.ts';
 import { type WantedBytes, wantedBytesOf } from './wanted-bytes.ts';
 
@@ -167,11 +168,19 @@ export class BlobFetch {
 
   /** Finishes the fetch if the blob is in the cache, regardless of the process that stored it. */
   async #finishFromCache(): Promise<boolean> {
-    const file = await this.#options.files.open(this.#options.blob);
+    const { blob, files } = this.#options;
+    const { content } = this;
+    const file = await files.open(blob);
     if (file === undefined) return false;
-    if (this.content.isOpen) await file.close();
-    else this.content.open(file);
-    this.content.finish();
+    if (content.available === 0) {
+      content.close();
+      content.open(file);
+    } else {
+      await file.close();
+      // If another fetch has stored the blob, the incoming file that this one follows is neither complete nor verified.
+      if (!(await isStillAt(files.blobPath(blob.digest), content.file))) return false;
+    }
+    content.finish();
     return true;
   }
 

@@ -295,6 +295,31 @@ suite('two processes with one folder', () => {
     await leavesNothingOpen(one);
   });
 
+  for (const [received, reads] of [
+    [MIB, [0, MIB]],
+    [0, [0]],
+  ] as const) {
+    test(`one that follows ${received} bytes reads the whole blob after another registry's fetch stores it`, async () => {
+      await using setup = await cachedSource();
+      const { folder, cache, source, reader } = setup;
+      const path = join(folder, incomingFile(descriptor));
+      await writeFile(path, bytes.subarray(0, received));
+      const lock = tryLock(path.replace(/\d+$/, 'lock'));
+      const followed = reader.read(descriptor, undefined, always).then(buffer);
+      await waitFor(async () => (await openIn(path)) === 1);
+      assert.deepEqual(await download(cache.before(source, 'other.example')), bytes);
+      await waitFor(async () => (await setup.files()).includes(blobFile(descriptor.digest)));
+      lock?.[Symbol.dispose]();
+      assert.deepEqual(await followed, bytes);
+      await isKept(setup);
+      assert.deepEqual(
+        source.reads.map(({ range }) => range.start),
+        reads,
+      );
+      await leavesNothingOpen(setup);
+    });
+  }
+
   test('the readers of both have the blob once it is verified, however long the disk takes', {
     timeout: 120_000,
   }, async (t) => {
