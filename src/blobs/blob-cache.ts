@@ -150,6 +150,15 @@ export async function openBlobCache({
     return new FileStream({ source, range, buffers, paces, signal, onClose });
   };
 
+  const readStored = async (
+    blob: Descriptor,
+    range: ByteRange,
+    signal: AbortSignal,
+  ): Promise<Readable | undefined> => {
+    const file = await openBlob(blob);
+    return file && readHit(file, blob, range, signal);
+  };
+
   /** Joins the fetch of a blob, or starts it; undefined if the blob cannot be stored. */
   const joinFetch = async (
     blob: Descriptor,
@@ -281,8 +290,9 @@ export async function openBlobCache({
         if (range.start === 0 || range.start <= (await reach(blob, registry))) return readHere();
         const demand = { position: range.start, onFetched };
         const leave = await joinBefore(running(blob, registry), demand, signal);
-        if (leave === undefined) return source.read(blob, range, signal);
-        return readHere().finally(leave);
+        if (leave !== undefined) return readHere().finally(leave);
+        // A fetch may have stored the blob since the first check.
+        return (await readStored(blob, range, signal)) ?? source.read(blob, range, signal);
       },
 
       async readVerified(blob, range = { start: 0, end: blob.size }, signal, onFetched) {
@@ -293,10 +303,7 @@ export async function openBlobCache({
       },
 
       async readPart(blob, range, signal) {
-        const file = await openBlob(blob);
-        return file === undefined
-          ? readPart(source, blob, range, signal)
-          : readHit(file, blob, range, signal);
+        return (await readStored(blob, range, signal)) ?? readPart(source, blob, range, signal);
       },
 
       prefetch(blob, approach, signal) {
@@ -306,10 +313,7 @@ export async function openBlobCache({
 
     stored: (source) => ({
       async read(blob, range = { start: 0, end: blob.size }, signal, onFetched) {
-        const file = await openBlob(blob);
-        return file === undefined
-          ? source.read(blob, range, signal, onFetched)
-          : readHit(file, blob, range, signal);
+        return (await readStored(blob, range, signal)) ?? source.read(blob, range, signal, onFetched);
       },
     }),
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { renameSync } from 'node:fs';
 import {
   mkdir,
   readdir,
@@ -17,6 +18,7 @@ import { type Readable, Writable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { suite, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
+import { openBlobCache } from '../../src/blobs/blob-cache.ts';
 import { BlobFetch } from '../../src/blobs/blob-fetch.ts';
 import { markerOf } from '../../src/blobs/blob-files.ts';
 import { tryLock } from '../../src/blobs/file-lock.ts';
@@ -214,6 +216,22 @@ suite('a blob through the cache', () => {
         [0, range.start],
       );
     }
+  });
+
+  test('a range reads a blob that is stored after it was looked for', async () => {
+    await using setup = await cachedSource();
+    const { folder, source, reader } = setup;
+    await download(reader);
+    await isKept(setup);
+    const [path, aside] = [join(folder, blobFile(descriptor.digest)), join(folder, 'aside')];
+    await rename(path, aside);
+    const log = { damaged() {}, uncached() {}, read: () => renameSync(aside, path) };
+    const cache = await openBlobCache({ folder, limit: 2 ** 30, log });
+    const range = { start: 500_000, end: 600_000 };
+    const content = await download(cache.before(source, REGISTRY), sample, range);
+    assert.deepEqual(content, bytes.subarray(range.start, range.end));
+    assert.equal(source.reads.length, 1);
+    await leavesNothingOpen(setup);
   });
 
   test('a range that a fetch under way has reached joins it', async () => {
